@@ -1,0 +1,1 @@
+"""The canonical action, its coordinate frames and its dialects."""

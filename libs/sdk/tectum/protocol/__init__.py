@@ -1,0 +1,1 @@
+"""Sessions, epochs, bodies and the journal as plain data."""

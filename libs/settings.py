@@ -1,0 +1,55 @@
+"""Base of every service's settings: typed, frozen, read once, no silent typos."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Self
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_known: set[str] = set()
+
+
+class Settings(BaseSettings):
+    """Settings read from variables `TECTUM_<SERVICE>_<FIELD>`."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        _known.update(cls.variables())
+
+    @classmethod
+    def variables(cls) -> set[str]:
+        """The names of the variables that this class reads."""
+        prefix = cls.model_config["env_prefix"]
+        return {f"{prefix}{name}".upper() for name in cls.model_fields}
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the environment.
+
+        Raises:
+            ValueError: a variable starts with TECTUM_ but no settings class that was loaded knows it,
+                or a value is out of range.
+        """
+        unknown = sorted(
+            name for name in os.environ if name.upper().startswith("TECTUM_") and name.upper() not in _known
+        )
+        if unknown:
+            raise ValueError(f"unknown settings {unknown}; known: {sorted(_known)}")
+        try:
+            return cls()
+        except ValidationError as error:
+            prefix = cls.model_config["env_prefix"]
+            problems = "; ".join(
+                f"{prefix}{'_'.join(str(part) for part in item['loc'])}".upper()
+                + f": {item['msg']}, got {item['input']!r}"
+                for item in error.errors()
+            )
+            raise ValueError(problems) from None
