@@ -18,8 +18,10 @@ from libs.events.port import EventLog
 class Host:
     """The parts that a service's composition root builds upon.
 
-    A service is `running(host, settings)`, an async context manager in its `__main__`: it registers its
-    servicers on `server`, starts its reactors in `tasks`, and on leaving ends what it started. `server` is
+    A service is `running(host, settings)`, an async context manager in its `__main__`: it
+    registers its
+    servicers on `server`, starts its reactors in `tasks`, and on leaving ends what it started.
+    `server` is
     started after every service was entered and stopped before the first is left.
     """
 

@@ -15,9 +15,11 @@ R = TypeVar("R")
 
 
 class Offload:
-    """Runs blocking calls on at most `threads` threads, with at most `waiting` calls waiting for one.
+    """Runs blocking calls on at most `threads` threads, with at most `waiting` calls waiting for
+    one.
 
-    A call that its caller no longer awaits still runs to its end: give the client a time-out of its own.
+    A call that its caller no longer awaits still runs to its end: give the client a time-out of
+    its own.
     """
 
     def __init__(self, name: str, *, threads: int, waiting: int) -> None:

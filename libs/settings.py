@@ -35,11 +35,14 @@ class Settings(BaseSettings):
         """Read the environment.
 
         Raises:
-            ValueError: a variable starts with TECTUM_ but no settings class that was loaded knows it,
+            ValueError: a variable starts with TECTUM_ but no settings class that was loaded
+            knows it,
                 or a value is out of range.
         """
         unknown = sorted(
-            name for name in os.environ if name.upper().startswith("TECTUM_") and name.upper() not in _known
+            name
+            for name in os.environ
+            if name.upper().startswith("TECTUM_") and name.upper() not in _known
         )
         if unknown:
             raise ValueError(f"unknown settings {unknown}; known: {sorted(_known)}")

@@ -14,8 +14,10 @@ from typing import Protocol
 class Event:
     """A CloudEvent 1.0 before it has a place in the log.
 
-    `id` survives retries and takeovers. `source` names the producer; (`source`, `incarnation`, `seq`) is
-    set by the producer that publishes it, for the high-water marks of consumers (protocol, rule 14).
+    `id` survives retries and takeovers. `source` names the producer; (`source`, `incarnation`,
+    `seq`) is
+    set by the producer that publishes it, for the high-water marks of consumers (protocol, rule
+    14).
     """
 
     id: str
@@ -69,7 +71,8 @@ class TopicSpec:
     partitions: int
     cleanup: Cleanup = Cleanup.DELETE
     retention_s: float = 7 * 86_400.0
-    """Of DELETE topics: records older than this may be deleted. Of COMPACT ones: age of a tombstone."""
+    """Of DELETE topics: records older than this may be deleted. Of COMPACT ones: age of a
+    tombstone."""
 
 
 class Producer(Protocol):
@@ -85,24 +88,26 @@ class Producer(Protocol):
         """Rises with every producer of this name; written as `incarnation`."""
         ...
 
-    async def publish(
-        self, topic: str, event: Event, *, partition: int | None = None
-    ) -> Position:
+    async def publish(self, topic: str, event: Event, *, partition: int | None = None) -> Position:
         """Append and return once the record survives a kill of this process (acknowledged).
 
-        `partition` None: chosen from the subject as Kafka does (murmur2). Records that one producer sends
-        to one partition keep the order of the calls. Cancelling the call does not say whether it was appended.
+        `partition` None: chosen from the subject as Kafka does (murmur2). Records that one
+        producer sends
+        to one partition keep the order of the calls. Cancelling the call does not say whether it
+        was appended.
 
         Raises:
             Conflict: a later producer of this name exists (PRODUCER_FENCED); nothing was appended.
             NotFound: no such topic (TOPIC_NOT_FOUND).
-            InvalidRequest: the event is larger than the log's limit (EVENT_TOO_LARGE), or there is no such partition.
+            InvalidRequest: the event is larger than the log's limit (EVENT_TOO_LARGE), or there
+            is no such partition.
             DependencyDown: the log does not answer or cannot write (LOG_DOWN, LOG_FULL).
         """
         ...
 
     async def prove(self) -> None:
-        """Return only if no later producer of this name existed when the log looked, after this call began.
+        """Return only if no later producer of this name existed when the log looked, after this
+        call began.
 
         Raises:
             Conflict: fenced (PRODUCER_FENCED).
@@ -115,7 +120,8 @@ class Subscription(Protocol):
     """One member of a consumer group."""
 
     async def fetch(self) -> Sequence[Record]:
-        """Wait for the next records of the assigned partitions, in order for each partition; never empty.
+        """Wait for the next records of the assigned partitions, in order for each partition;
+        never empty.
 
         Each call is also the member's heartbeat; the adapter beats by itself while a call waits.
 
@@ -153,7 +159,8 @@ class EventLog(Protocol):
         """Create what is missing.
 
         Raises:
-            WrongState: a topic exists with other settings (TOPIC_MISMATCH); the difference is named.
+            WrongState: a topic exists with other settings (TOPIC_MISMATCH); the difference is
+            named.
         """
         ...
 
@@ -164,22 +171,30 @@ class EventLog(Protocol):
     def subscribe(
         self, group: str, topics: Sequence[str]
     ) -> AbstractAsyncContextManager[Subscription]:
-        """Join a group; partitions are shared among its members; starts at the committed offset, else at 0.
+        """Join a group; partitions are shared among its members; starts at the committed offset,
+        else at 0.
 
-        Leaving the block leaves the group at once. A member that does not call for `member_timeout_s` is evicted.
+        Leaving the block leaves the group at once. A member that does not call for
+        `member_timeout_s` is evicted.
         """
         ...
 
-    def tail(
-        self, start: Mapping[tuple[str, int], int]
-    ) -> AbstractAsyncContextManager[Tail]:
+    def tail(self, start: Mapping[tuple[str, int], int]) -> AbstractAsyncContextManager[Tail]:
         """Follow these (topic, partition) from these offsets, without a group."""
         ...
 
     def read(
-        self, topic: str, partition: int, *, start: int = 0, end: int | None = None, key: str | None = None
+        self,
+        topic: str,
+        partition: int,
+        *,
+        start: int = 0,
+        end: int | None = None,
+        key: str | None = None,
     ) -> AsyncIterator[Record]:
-        """What is there from `start` up to `end` (exclusive; None: the end as it is now), of one key or all."""
+        """What is there from `start` up to `end` (exclusive; None: the end as it is now), of one
+        key or all.
+        """
         ...
 
     async def end_offset(self, topic: str, partition: int) -> int:

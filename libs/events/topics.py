@@ -25,7 +25,8 @@ DEAD_LETTER_SUFFIX = ".dlq"
 def topic_specs(partitions: int) -> tuple[TopicSpec, ...]:
     """Every topic, each with its dead-letter topic; `partitions` for those keyed by session."""
     keyed = (
-        OBSERVATIONS, PERCEPTS, PLANS, DECISIONS, ACTIONS_GUI, ACTIONS_ROBOT, ACTIONS_SPEECH, OUTCOMES,
+        OBSERVATIONS, PERCEPTS, PLANS, DECISIONS, ACTIONS_GUI, ACTIONS_ROBOT, ACTIONS_SPEECH,
+        OUTCOMES,
         CONTROL, TRAJECTORIES,
     )  # fmt: skip
     specs = [TopicSpec(name, partitions) for name in keyed]

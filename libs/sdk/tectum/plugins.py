@@ -1,4 +1,6 @@
-"""What third parties implement: environments and planner strategies, found through Python entry points."""
+"""What third parties implement: environments and planner strategies, found through Python entry
+points.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from tectum.observations.types import Screen
 from tectum.protocol.messages import OutcomeStatus
 
 ENVIRONMENTS = "tectum.environments"
-"""Entry-point group; each loads to a callable without arguments that returns an EnvironmentProvider."""
+"""Entry-point group; each loads to a callable without arguments that returns an
+EnvironmentProvider."""
 
 STRATEGIES = "tectum.strategies"
 """Entry-point group; each loads to a callable without arguments that returns a StrategyPlugin."""
@@ -28,7 +31,9 @@ class PluginError(Exception):
 
 
 class Gate(Protocol):
-    """Stands before the last link: every primitive input (one press, one key, one move) goes through it."""
+    """Stands before the last link: every primitive input (one press, one key, one move) goes
+    through it.
+    """
 
     def input(self) -> AbstractAsyncContextManager[None]:
         """Enter before each primitive input and leave after it; keep what is inside below a second.
@@ -96,9 +101,11 @@ class Environment(Protocol):
         ...
 
     async def act(self, action: Action, seen: Screen | None, gate: Gate) -> ActResult:
-        """Carry out one action that was planned on `seen`; return when the screen has settled or a limit passed.
+        """Carry out one action that was planned on `seen`; return when the screen has settled or
+        a limit passed.
 
-        Expected failures are in the result (ACTION_UNSUPPORTED, POINT_OUTSIDE_SCREEN, ELEMENT_GONE …).
+        Expected failures are in the result (ACTION_UNSUPPORTED, POINT_OUTSIDE_SCREEN,
+        ELEMENT_GONE …).
 
         Raises:
             PluginError: the environment is gone, or HELD by the gate.
@@ -177,7 +184,9 @@ class ExemplarSearch(Protocol):
     async def search(
         self, instruction: str, screen: Screen, *, limit: int, by_lesson: bool
     ) -> Sequence[tuple[Exemplar, float]]:
-        """Nearest exemplars with their cosine similarity; with `by_lesson`, the whole lesson that wins."""
+        """Nearest exemplars with their cosine similarity; with `by_lesson`, the whole lesson
+        that wins.
+        """
         ...
 
     async def history(self, site: str, last: int) -> Sequence[str]:
@@ -207,9 +216,7 @@ class Choice:
 class Strategy(Protocol):
     """Decides, for one turn, what to do next; sees instruction and screens only, never the URI."""
 
-    async def decide(
-        self, instruction: str, history: Sequence[PastStep], screen: Screen
-    ) -> Choice:
+    async def decide(self, instruction: str, history: Sequence[PastStep], screen: Screen) -> Choice:
         """Return the next action for what is on the screen now.
 
         Raises:

@@ -7,10 +7,9 @@ import enum
 import types
 import typing
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any, TypeVar
 
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.message import Message
 
 T = TypeVar("T")
@@ -22,7 +21,8 @@ _Get = Callable[[Message], Any]
 def to_wire(value: Any, message_type: type[Message]) -> Message:
     """Return `value`, a data class, as a message of `message_type`.
 
-    Fields correspond by name; a field whose type is a union of data classes (or of a data class and `str`)
+    Fields correspond by name; a field whose type is a union of data classes (or of a data class
+    and `str`)
     is the `oneof` of its name; an enum's value `a_b` is the wire's `<ENUM_TYPE>_A_B`.
 
     Raises:
@@ -51,8 +51,18 @@ def from_wire(message: Message, cls: type[T]) -> T:
         raise ValueError(f"{type(message).DESCRIPTOR.full_name}: {error}") from None
 
 
-@cache
+_plans: dict[tuple[type, type[Message]], tuple[list[_Put], list[tuple[str, _Get]]]] = {}
+"""What was worked out once for each pair of types; bounded by the types that there are."""
+
+
 def _plan(cls: type, message_type: type[Message]) -> tuple[list[_Put], list[tuple[str, _Get]]]:
+    known = _plans.get((cls, message_type))
+    if known is None:
+        known = _plans[cls, message_type] = _work_out(cls, message_type)
+    return known
+
+
+def _work_out(cls: type, message_type: type[Message]) -> tuple[list[_Put], list[tuple[str, _Get]]]:
     hints = typing.get_type_hints(cls)
     puts: list[_Put] = []
     gets: list[tuple[str, _Get]] = []
@@ -75,13 +85,13 @@ def _field(name: str, hint: Any, message_type: type[Message]) -> tuple[_Put, _Ge
     origin = typing.get_origin(inner)
     field = descriptor.fields_by_name[name]
     if origin is tuple:
-        return _repeated(name, typing.get_args(inner)[0], field)
+        return _repeated(name, typing.get_args(inner)[0])
     if origin is not None and issubclass(origin, Mapping):
         return _mapping(name)
     if dataclasses.is_dataclass(inner):
-        return _nested(name, typing.cast("type", inner), field, optional=optional)
+        return _nested(name, typing.cast("type", inner), optional=optional)
     if isinstance(inner, type) and issubclass(inner, enum.Enum):
-        return _enum(name, inner, field)
+        return _enum(name, inner, typing.cast("EnumDescriptor", field.enum_type))
     return (
         lambda message, value: setattr(message, name, getattr(value, name)),
         lambda message: getattr(message, name),
@@ -122,7 +132,7 @@ def _oneof(name: str, hint: Any, message_type: type[Message]) -> tuple[_Put, _Ge
     return put, get
 
 
-def _repeated(name: str, inner: Any, field: FieldDescriptor) -> tuple[_Put, _Get]:
+def _repeated(name: str, inner: Any) -> tuple[_Put, _Get]:
     if not dataclasses.is_dataclass(inner):
         return (
             lambda message, value: getattr(message, name).extend(getattr(value, name)),
@@ -147,9 +157,7 @@ def _mapping(name: str) -> tuple[_Put, _Get]:
     )
 
 
-def _nested(
-    name: str, inner: type, field: FieldDescriptor, *, optional: bool
-) -> tuple[_Put, _Get]:
+def _nested(name: str, inner: type, *, optional: bool) -> tuple[_Put, _Get]:
     def put(message: Message, value: Any) -> None:
         chosen = getattr(value, name)
         if chosen is None:
@@ -167,8 +175,7 @@ def _nested(
     return put, get
 
 
-def _enum(name: str, inner: type[enum.Enum], field: FieldDescriptor) -> tuple[_Put, _Get]:
-    kind = field.enum_type
+def _enum(name: str, inner: type[enum.Enum], kind: EnumDescriptor) -> tuple[_Put, _Get]:
     prefix = "".join(f"_{c}" if c.isupper() and i else c.upper() for i, c in enumerate(kind.name))
     numbers = {
         member: kind.values_by_name[f"{prefix}_{member.value.upper()}"].number for member in inner

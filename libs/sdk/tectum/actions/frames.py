@@ -37,7 +37,8 @@ def to_screen(point: Point, screen: Screen, marks: Mapping[int, str] | None = No
         marks: Element ids by mark number, for points of a set-of-marks overlay.
 
     Raises:
-        FrameError: POINT_OUTSIDE_SCREEN, POINT_MALFORMED, ELEMENT_UNKNOWN, ELEMENT_WITHOUT_BOX, MARK_UNKNOWN.
+        FrameError: POINT_OUTSIDE_SCREEN, POINT_MALFORMED, ELEMENT_UNKNOWN, ELEMENT_WITHOUT_BOX,
+        MARK_UNKNOWN.
     """
     match point.frame:
         case ScreenPoint(x, y):
@@ -60,7 +61,8 @@ def to_screen(point: Point, screen: Screen, marks: Mapping[int, str] | None = No
 def to_model(
     at: ScreenPoint, screen: Size, *, size: Size, resize: ResizeRule, crop: Box | None = None
 ) -> ModelPoint:
-    """Return where a model that was shown this picture sees `at`; the inverse of `to_screen` for such points.
+    """Return where a model that was shown this picture sees `at`; the inverse of `to_screen` for
+    such points.
 
     Raises:
         FrameError: POINT_OUTSIDE_SCREEN where `at` was cropped away.
@@ -79,8 +81,10 @@ def smart_resize(
 ) -> Size:
     """Return the picture size that Qwen2-VL's processors stretch a screenshot to.
 
-    Both sides become multiples of `factor`, the area is brought between the limits and the aspect is kept
-    as far as that allows. Source: Qwen2-VL's image processor (`smart_resize`), whose defaults these are.
+    Both sides become multiples of `factor`, the area is brought between the limits and the
+    aspect is kept
+    as far as that allows. Source: Qwen2-VL's image processor (`smart_resize`), whose defaults
+    these are.
     """
     height = max(factor, round(screen.height / factor) * factor)
     width = max(factor, round(screen.width / factor) * factor)
@@ -171,6 +175,7 @@ def _on_screen(x: float, y: float, size: Size, point: Point) -> ScreenPoint:
     if not (0.0 <= x < size.width and 0.0 <= y < size.height):
         raise FrameError(
             "POINT_OUTSIDE_SCREEN",
-            f"expected a point on the {size.width}x{size.height} screen, got {point.frame!r} = ({x:.1f}, {y:.1f})",
+            f"expected a point on the {size.width}x{size.height} screen,"
+            f" got {point.frame!r} = ({x:.1f}, {y:.1f})",
         )
     return ScreenPoint(x, y)

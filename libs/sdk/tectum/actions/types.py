@@ -1,4 +1,6 @@
-"""The canonical action space as plain data; `protos/tectum/event/v1/action.proto` says what each field means."""
+"""The canonical action space as plain data; `protos/tectum/event/v1/action.proto` says what each
+field means.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ class ModelPoint:
 
 @dataclass(frozen=True, slots=True)
 class ElementPoint:
-    """An element of the observation; `offset` is a fraction of its box, None where it receives the pointer."""
+    """An element of the observation; `offset` is a fraction of its box, None where it receives
+    the pointer.
+    """
 
     element_id: str
     offset: NormalisedPoint | None = None

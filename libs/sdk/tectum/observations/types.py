@@ -1,4 +1,6 @@
-"""Screens and elements as plain data; `protos/tectum/event/v1/observation.proto` says what each field means."""
+"""Screens and elements as plain data; `protos/tectum/event/v1/observation.proto` says what each
+field means.
+"""
 
 from __future__ import annotations
 

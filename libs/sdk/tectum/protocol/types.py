@@ -1,4 +1,6 @@
-"""What every service says about sessions, as plain data; the protos of `tectum.event.v1` say what each field means."""
+"""What every service says about sessions, as plain data; the protos of `tectum.event.v1` say
+what each field means.
+"""
 
 from __future__ import annotations
 
