@@ -166,8 +166,8 @@ def _resize(shown: Box, size: Size, rule: ResizeRule) -> tuple[float, float, flo
     return (
         scale,
         scale,
-        (size.width - shown.width * scale) / 2,
-        (size.height - shown.height * scale) / 2,
+        max(0.0, size.width - shown.width * scale) / 2,
+        max(0.0, size.height - shown.height * scale) / 2,
     )
 
 
