@@ -123,7 +123,7 @@ class Node:
         self.loop.bury(self)
 
 
-class SimLoop(asyncio.AbstractEventLoop):
+class SimLoop(asyncio.BaseEventLoop):
     """Runs callbacks of nodes; time passes only when no node has anything to do.
 
     A seeded generator picks the node that runs next; inside a node the order is asyncio's. There is no
@@ -131,13 +131,14 @@ class SimLoop(asyncio.AbstractEventLoop):
     """
 
     def __init__(self, seed: int, *, step_limit: int = 2_000_000) -> None:
-        self._random = random.Random(f"schedule/{seed}")
+        self._over = False
+        self._is_running = False
+        super().__init__()
+        self._random = random.Random(f"schedule/{seed}")  # noqa: S311
         self._runnable: list[Node] = []
         self._timers: list[tuple[float, int, SimHandle]] = []
         self._serial = 0
         self._graveyard: list[object] = []
-        self._closed = False
-        self._running = False
         self._step_limit = step_limit
         self.now = 0.0
         """Seconds since the start, on no node's clock."""
@@ -196,16 +197,18 @@ class SimLoop(asyncio.AbstractEventLoop):
         asyncio_events._set_running_loop(self)
         hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(finalizer=self._finalize)
-        self._running = True
+        self._is_running = True
         try:
             task = node.spawn(main)
             while not task.done():
                 while not self._runnable:
                     if not self._advance():
-                        raise SimulationStuckError(f"deadlock at {self.now:.3f} s: {task!r} waits for ever")
+                        raise SimulationStuckError(
+                            f"deadlock at {self.now:.3f} s: {task!r} waits for ever"
+                        )
                 self._turn()
         finally:
-            self._running = False
+            self._is_running = False
             sys.set_asyncgen_hooks(*hooks)
             asyncio_events._set_running_loop(None)
         return task.result()
@@ -253,21 +256,21 @@ class SimLoop(asyncio.AbstractEventLoop):
 
     def _finalize(self, generator: Any) -> None:
         node = _NODE.get(None)
-        if node is not None and node.alive and not self._closed:
+        if node is not None and node.alive and not self._over:
             self.create_task(generator.aclose())
         else:
             self._graveyard.append(generator)
 
     # what asyncio asks of a loop
 
-    def call_soon(
+    def call_soon(  # type: ignore[override]
         self,
         callback: Callable[..., object],
         *args: Any,
         context: contextvars.Context | None = None,
     ) -> Any:
         """See asyncio."""
-        if self._closed:
+        if self._over:
             raise RuntimeError("the simulation is over")
         if context is None:
             context = contextvars.copy_context()
@@ -275,7 +278,7 @@ class SimLoop(asyncio.AbstractEventLoop):
         self.enqueue(handle)
         return handle
 
-    def call_later(
+    def call_later(  # type: ignore[override]
         self,
         delay: float,
         callback: Callable[..., object],
@@ -285,7 +288,7 @@ class SimLoop(asyncio.AbstractEventLoop):
         """See asyncio."""
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
-    def call_at(
+    def call_at(  # type: ignore[override]
         self,
         when: float,
         callback: Callable[..., object],
@@ -293,7 +296,7 @@ class SimLoop(asyncio.AbstractEventLoop):
         context: contextvars.Context | None = None,
     ) -> Any:
         """See asyncio; `when` is on the clock of the node that calls."""
-        if self._closed:
+        if self._over:
             raise RuntimeError("the simulation is over")
         if context is None:
             context = contextvars.copy_context()
@@ -316,12 +319,14 @@ class SimLoop(asyncio.AbstractEventLoop):
         self,
         coro: Any,
         *,
-        name: str | None = None,
+        name: object = None,
         context: contextvars.Context | None = None,
     ) -> Any:
         """See asyncio; the task belongs to the node that calls."""
         self._serial += 1
-        task = SimTask(coro, loop=self, name=name or f"t{self._serial}", context=context)
+        task = SimTask(
+            coro, loop=self, name=f"{name}" if name else f"t{self._serial}", context=context
+        )
         task.serial = self._serial
         task._log_destroy_pending = False  # type: ignore[attr-defined]
         tasks = (_NODE.get() if context is None else context[_NODE]).tasks
@@ -336,21 +341,22 @@ class SimLoop(asyncio.AbstractEventLoop):
 
     def is_running(self) -> bool:
         """See asyncio."""
-        return self._running
+        return self._is_running
 
     def is_closed(self) -> bool:
         """See asyncio."""
-        return self._closed
+        return self._over
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Keep what nobody handled: it fails the seed."""
-        if not self._closed:
+        if not self._over:
             error = context.get("exception")
             self.errors.append(f"{_NODE.get(None)}: {context.get('message')} ({error!r})")
 
     def close(self) -> None:
         """Drop everything; finally blocks of what still hangs run now, and what they say is not heard."""
-        self._closed = True
+        self._over = True
+        super().close()
         with _deaf():
             self._timers.clear()
             self._runnable.clear()
