@@ -1,11 +1,13 @@
 """The BrowserGym dialect: calls such as `click('12')` on element ids (bids) and on screen pixels.
 
-Source: BrowserGym's `HighLevelActionSet`, subsets chat, infeas, bid, coord, nav and tab. Coordinates
-are pixels of the screenshot; key names are Playwright's, which are the W3C `key` values joined by `+`.
+Source: BrowserGym's `HighLevelActionSet`, subsets chat, infeas, bid, coord, nav and tab.
+Coordinates are pixels of the screenshot; key names are Playwright's, which are the W3C `key` values
+joined by `+`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -112,12 +114,14 @@ def _modifiers(value: object) -> tuple[str, ...]:
     return tuple("Control" if name == "ControlOrMeta" else name for name in names)
 
 
+_COMB = re.compile(r"(\+|[^+]+)(?:\+|$)")
+"""One key of a combination; a plus sign is itself a key where a key is expected."""
+
+
 def _keys(value: object) -> tuple[str, ...]:
     text = string(value, "key")
-    parts = text.split("+") if text != "+" else ["+"]
-    if parts[-2:] == ["", ""]:
-        parts[-2:] = ["+"]
-    if not text or "" in parts:
+    parts = [found.group(1) for found in _COMB.finditer(text)]
+    if "+".join(parts) != text or not parts:
         raise DialectError("DIALECT_ARGUMENTS", f"expected keys joined by +, got {text!r}")
     return tuple({"ControlOrMeta": "Control", "Space": " "}.get(part, part) for part in parts)
 
