@@ -101,6 +101,7 @@ class Producer(Protocol):
             NotFound: no such topic (TOPIC_NOT_FOUND).
             InvalidRequest: the event is larger than the log's limit (EVENT_TOO_LARGE), or there
             is no such partition.
+            Overloaded: too many publishes are waiting (LOG_BUSY).
             DependencyDown: the log does not answer or cannot write (LOG_DOWN, LOG_FULL).
         """
         ...
@@ -135,6 +136,14 @@ class Subscription(Protocol):
 
         Raises:
             Conflict: the partition is no longer this member's (PARTITION_REVOKED).
+        """
+        ...
+
+    async def beat(self) -> None:
+        """Say that this member lives while it does not fetch, because its lanes are full.
+
+        Raises:
+            Conflict: the member was evicted (MEMBER_EVICTED).
         """
         ...
 

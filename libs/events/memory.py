@@ -1,0 +1,300 @@
+"""The event log in memory, deterministic: no threads, no clock of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from operator import attrgetter
+
+from libs.clock import Clock
+from libs.errors import Conflict
+from libs.events.appending import (
+    check_partition,
+    check_spec,
+    chosen_place,
+    fenced,
+    no_topic,
+    stamped,
+)
+from libs.events.groups import Groups, Place
+from libs.events.partitioning import partition_for
+from libs.events.port import Cleanup, Event, Position, Record, Subscription, Tail, TopicSpec
+from libs.events.readers import Bells, LocalSubscription, LocalTail, within_bytes
+from libs.events.settings import EventSettings
+
+_by_offset = attrgetter("offset")
+
+
+@dataclass(slots=True)
+class _Partition:
+    """Records in order of their offsets, which may have gaps where old ones were deleted."""
+
+    records: list[Record] = field(default_factory=list)
+    end: int = 0
+    uncleaned: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A publish between its call and its append."""
+
+    place: Place
+    event: Event
+    position: Position | None = None
+    error: Conflict | None = None
+
+
+class MemoryProducer:
+    """A Producer; see the port."""
+
+    def __init__(self, log: MemoryEventLog, name: str, incarnation: int) -> None:
+        self._log = log
+        self._name = name
+        self._incarnation = incarnation
+        self._seq = 0
+        self._waiting: deque[_Waiting] = deque()
+
+    @property
+    def name(self) -> str:
+        """The name, written as `source`."""
+        return self._name
+
+    @property
+    def incarnation(self) -> int:
+        """Rises with every producer of this name."""
+        return self._incarnation
+
+    async def publish(self, topic: str, event: Event, *, partition: int | None = None) -> Position:
+        """Append and return; see the port."""
+        place = self._log.place(topic, event, partition)
+        waiting = _Waiting(place, event)
+        self._waiting.append(waiting)
+        # The way to a real log takes time, and others run meanwhile: a later producer may fence
+        # this one here. What one producer sends keeps the order of the calls however the loop
+        # schedules.
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
+            raise
+        while self._waiting and waiting.position is None and waiting.error is None:
+            self._append(self._waiting.popleft())
+        # So does the way back: the caller may die between the append and its acknowledgement.
+        await asyncio.sleep(0)
+        if waiting.error is not None:
+            raise waiting.error
+        assert waiting.position is not None  # noqa: S101 (appended above, by us or another call)
+        return waiting.position
+
+    async def prove(self) -> None:
+        """Return only if no later producer of this name exists."""
+        await asyncio.sleep(0)
+        self._log.check_not_fenced(self._name, self._incarnation)
+
+    def _append(self, waiting: _Waiting) -> None:
+        try:
+            self._log.check_not_fenced(self._name, self._incarnation)
+        except Conflict as error:
+            waiting.error = error
+            return
+        self._seq += 1
+        event = stamped(waiting.event, self._name, self._incarnation, self._seq)
+        waiting.position = self._log.append(waiting.place, event)
+
+
+class MemoryEventLog:
+    """An EventLog; see the port. What it holds ends with the process.
+
+    Compaction and retention run within publishing, once a partition got `clean_records_max`
+    new records.
+    """
+
+    def __init__(self, clock: Clock, settings: EventSettings | None = None) -> None:
+        self._clock = clock
+        self._settings = settings or EventSettings()
+        self._specs: dict[str, TopicSpec] = {}
+        self._partitions: dict[Place, _Partition] = {}
+        self._incarnations: dict[str, int] = {}
+        self._committed: dict[tuple[str, Place], int] = {}
+        self._groups = Groups(self._settings.member_timeout_s)
+        self._bells = Bells()
+
+    async def ensure_topics(self, specs: Sequence[TopicSpec]) -> None:
+        """Create what is missing; see the port."""
+        await self._yield()
+        for spec in specs:
+            check_spec(spec, self._specs.get(spec.name))
+        for spec in specs:
+            self._specs.setdefault(spec.name, spec)
+            for partition in range(spec.partitions):
+                self._partitions.setdefault((spec.name, partition), _Partition())
+
+    async def producer(self, name: str) -> MemoryProducer:
+        """Return a producer that fences every earlier one of this name."""
+        await self._yield()
+        self._incarnations[name] = incarnation = self._incarnations.get(name, 0) + 1
+        return MemoryProducer(self, name, incarnation)
+
+    @asynccontextmanager
+    async def subscribe(self, group: str, topics: Sequence[str]) -> AsyncIterator[Subscription]:
+        """Join a group; see the port."""
+        await self._yield()
+        counts = {topic: self._spec(topic).partitions for topic in topics}
+        subscription = LocalSubscription(
+            self, self._bells, self._settings, self._clock, self._groups, group, counts
+        )
+        try:
+            yield subscription
+        finally:
+            subscription.leave()
+
+    @asynccontextmanager
+    async def tail(self, start: Mapping[Place, int]) -> AsyncIterator[Tail]:
+        """Follow these partitions from these offsets, without a group."""
+        await self._yield()
+        for place in start:
+            self._partition(place)
+        tail = LocalTail(self, self._bells, self._settings, start)
+        try:
+            yield tail
+        finally:
+            tail.leave()
+
+    async def read(
+        self,
+        topic: str,
+        partition: int,
+        *,
+        start: int = 0,
+        end: int | None = None,
+        key: str | None = None,
+    ) -> AsyncIterator[Record]:
+        """What is there from `start` up to `end`, of one key or all."""
+        await self._yield()
+        found = self._partition((topic, partition))
+        stop = found.end if end is None else min(end, found.end)
+        at = start
+        while at < stop:
+            records, at = self._slice(found, at, self._settings.fetch_records_max)
+            for record in records:
+                if record.offset < stop and (key is None or record.key == key):
+                    yield record
+            await self._yield()
+
+    async def end_offset(self, topic: str, partition: int) -> int:
+        """The offset that the next record will have."""
+        await self._yield()
+        return self._partition((topic, partition)).end
+
+    async def partitions(self, topic: str) -> int:
+        """How many partitions the topic has."""
+        await self._yield()
+        return self._spec(topic).partitions
+
+    async def partition_of(self, topic: str, key: str) -> int:
+        """The partition that `publish` chooses for this key."""
+        await self._yield()
+        return partition_for(key, self._spec(topic).partitions)
+
+    async def committed(self, group: str, topic: str, partition: int) -> int:
+        """The committed offset of a group; 0 where it never committed."""
+        await self._yield()
+        self._partition((topic, partition))
+        return self.committed_offset(group, (topic, partition))
+
+    async def clean(self) -> None:
+        """Compact and delete now, in every partition."""
+        await self._yield()
+        for place, partition in self._partitions.items():
+            self._clean(self._specs[place[0]], partition)
+
+    async def aclose(self) -> None:
+        """Stop: readers that wait get LOG_DOWN."""
+        self._bells.close()
+        await asyncio.sleep(0)
+
+    def place(self, topic: str, event: Event, partition: int | None) -> Place:
+        """Check a publish and say where it goes."""
+        self._bells.check_open()
+        return chosen_place(self._spec(topic), event, partition, self._settings.event_bytes_max)
+
+    def check_not_fenced(self, name: str, incarnation: int) -> None:
+        """Raise Conflict (PRODUCER_FENCED) if a later producer of this name exists."""
+        self._bells.check_open()
+        if self._incarnations[name] != incarnation:
+            raise fenced(name, incarnation)
+
+    def append(self, place: Place, event: Event) -> Position:
+        """Put a stamped event at the end of a partition and wake its readers."""
+        partition = self._partitions[place]
+        position = Position(*place, partition.end)
+        partition.records.append(
+            Record(*place, partition.end, event.subject, event, self._clock.now())
+        )
+        partition.end += 1
+        partition.uncleaned += 1
+        if partition.uncleaned >= self._settings.clean_records_max:
+            self._clean(self._specs[place[0]], partition)
+        self._bells.ring((place,))
+        return position
+
+    async def take(
+        self, place: Place, start: int, records_max: int, bytes_max: int
+    ) -> tuple[Sequence[Record], int]:
+        """Return records from `start` on and where to go on."""
+        records, go_on = self._slice(self._partitions[place], start, records_max)
+        return within_bytes(records, go_on, bytes_max)
+
+    def end(self, place: Place) -> int:
+        """The offset that the next record will have."""
+        return self._partitions[place].end
+
+    def committed_offset(self, group: str, place: Place) -> int:
+        """The committed offset; 0 where there is none."""
+        return self._committed.get((group, place), 0)
+
+    async def store_commit(self, group: str, place: Place, offset: int) -> None:
+        """Keep a committed offset; lower than before is ignored."""
+        await self._yield()
+        if offset > self.committed_offset(group, place):
+            self._committed[(group, place)] = offset
+
+    async def _yield(self) -> None:
+        await asyncio.sleep(0)
+        self._bells.check_open()
+
+    def _spec(self, topic: str) -> TopicSpec:
+        spec = self._specs.get(topic)
+        if spec is None:
+            raise no_topic(topic, self._specs)
+        return spec
+
+    def _partition(self, place: Place) -> _Partition:
+        check_partition(self._spec(place[0]), place[1])
+        return self._partitions[place]
+
+    @staticmethod
+    def _slice(partition: _Partition, start: int, count: int) -> tuple[list[Record], int]:
+        first = bisect_left(partition.records, start, key=_by_offset)
+        records = partition.records[first : first + count]
+        return records, records[-1].offset + 1 if len(records) == count else partition.end
+
+    def _clean(self, spec: TopicSpec, partition: _Partition) -> None:
+        partition.uncleaned = 0
+        too_old = self._clock.now() - timedelta(seconds=spec.retention_s)
+        if spec.cleanup is Cleanup.DELETE:
+            if partition.records and partition.records[0].appended_at < too_old:
+                partition.records = [r for r in partition.records if r.appended_at >= too_old]
+            return
+        latest = {record.key: record.offset for record in partition.records}
+        partition.records = [
+            r
+            for r in partition.records
+            if latest[r.key] == r.offset and (r.event.data or r.appended_at >= too_old)
+        ]
