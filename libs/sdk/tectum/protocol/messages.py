@@ -184,6 +184,9 @@ class SessionState:
     opened_at: float = 0.0
     working: bool = False
     reason: str = ""
+    starts: Mapping[str, int] = field(default_factory=dict)
+    owner_address: str = ""
+    secret_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,6 +205,26 @@ class SessionState(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class StartsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     SESSION_ID_FIELD_NUMBER: _builtins.int
     TENANT_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
@@ -220,6 +240,9 @@ class SessionState(_message.Message):
     OPENED_AT_FIELD_NUMBER: _builtins.int
     WORKING_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    STARTS_FIELD_NUMBER: _builtins.int
+    OWNER_ADDRESS_FIELD_NUMBER: _builtins.int
+    SECRET_NAMES_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     tenant: _builtins.str
     step: _builtins.int
@@ -236,6 +259,8 @@ class SessionState(_message.Message):
     """A turn is under way."""
     reason: _builtins.str
     """Why it was closed."""
+    owner_address: _builtins.str
+    """host:port of the owner that wrote this."""
     @_builtins.property
     def epoch(self) -> _common_pb2.Epoch: ...
     @_builtins.property
@@ -245,6 +270,14 @@ class SessionState(_message.Message):
     @_builtins.property
     def cursors(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Highest client_seq in the log, by client id."""
+
+    @_builtins.property
+    def starts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """By topic: the offset in the session's partition below which nothing of this session stands."""
+
+    @_builtins.property
+    def secret_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the secrets that the caller gave; their values are stored nowhere."""
 
     def __init__(
         self,
@@ -264,10 +297,13 @@ class SessionState(_message.Message):
         opened_at: _builtins.float = ...,
         working: _builtins.bool = ...,
         reason: _builtins.str = ...,
+        starts: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        owner_address: _builtins.str = ...,
+        secret_names: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attempt", b"attempt", "bodies", b"bodies", "cursors", b"cursors", "environment", b"environment", "epoch", b"epoch", "instruction", b"instruction", "opened_at", b"opened_at", "reason", b"reason", "resume_token_sha256", b"resume_token_sha256", "session_id", b"session_id", "status", b"status", "step", b"step", "tenant", b"tenant", "working", b"working"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attempt", b"attempt", "bodies", b"bodies", "cursors", b"cursors", "environment", b"environment", "epoch", b"epoch", "instruction", b"instruction", "opened_at", b"opened_at", "owner_address", b"owner_address", "reason", b"reason", "resume_token_sha256", b"resume_token_sha256", "secret_names", b"secret_names", "session_id", b"session_id", "starts", b"starts", "status", b"status", "step", b"step", "tenant", b"tenant", "working", b"working"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,7 @@ from tectum.event.v1 import common_pb2 as tectum_dot_event_dot_v1_dot_common__pb
 from tectum.event.v1 import observation_pb2 as tectum_dot_event_dot_v1_dot_observation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!tectum/executor/v1/executor.proto\x12\x12tectum.executor.v1\x1a\x1ctectum/event/v1/common.proto\x1a!tectum/event/v1/observation.proto\"\xcc\x01\n\x0fOpenHomeRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12\x41\n\x07secrets\x18\x03 \x03(\x0b\x32\x30.tectum.executor.v1.OpenHomeRequest.SecretsEntry\x12\x1d\n\x15\x61llow_literal_secrets\x18\x04 \x01(\x08\x1a.\n\x0cSecretsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"u\n\x10OpenHomeResponse\x12#\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x15.tectum.event.v1.Body\x12\'\n\x06screen\x18\x02 \x01(\x0b\x32\x17.tectum.event.v1.Screen\x12\x13\n\x0binstruction\x18\x03 \x01(\t\"y\n\x0bHoldRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0c\n\x04home\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\x04\x12%\n\x05\x65poch\x18\x04 \x01(\x0b\x32\x16.tectum.event.v1.Epoch\x12\x0c\n\x04kill\x18\x05 \x01(\x08\"h\n\x0cHoldResponse\x12\x0c\n\x04home\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12%\n\x05\x65poch\x18\x03 \x01(\x0b\x32\x16.tectum.event.v1.Epoch\x12\x0e\n\x06killed\x18\x04 \x01(\x08\"4\n\x10\x43loseHomeRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0c\n\x04home\x18\x02 \x01(\t\"\x13\n\x11\x43loseHomeResponse2\x8d\x02\n\x0f\x45xecutorService\x12U\n\x08OpenHome\x12#.tectum.executor.v1.OpenHomeRequest\x1a$.tectum.executor.v1.OpenHomeResponse\x12I\n\x04Hold\x12\x1f.tectum.executor.v1.HoldRequest\x1a .tectum.executor.v1.HoldResponse\x12X\n\tCloseHome\x12$.tectum.executor.v1.CloseHomeRequest\x1a%.tectum.executor.v1.CloseHomeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!tectum/executor/v1/executor.proto\x12\x12tectum.executor.v1\x1a\x1ctectum/event/v1/common.proto\x1a!tectum/event/v1/observation.proto\"\x9f\x02\n\x0fOpenHomeRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12\x41\n\x07secrets\x18\x03 \x03(\x0b\x32\x30.tectum.executor.v1.OpenHomeRequest.SecretsEntry\x12\x1d\n\x15\x61llow_literal_secrets\x18\x04 \x01(\x08\x12\x15\n\rowner_address\x18\x05 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\r\x12\x15\n\routcomes_from\x18\x07 \x01(\x04\x12\x12\n\nopening_id\x18\x08 \x01(\t\x1a.\n\x0cSecretsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"u\n\x10OpenHomeResponse\x12#\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x15.tectum.event.v1.Body\x12\'\n\x06screen\x18\x02 \x01(\x0b\x32\x17.tectum.event.v1.Screen\x12\x13\n\x0binstruction\x18\x03 \x01(\t\"\x90\x01\n\x0bHoldRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0c\n\x04home\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\x04\x12%\n\x05\x65poch\x18\x04 \x01(\x0b\x32\x16.tectum.event.v1.Epoch\x12\x0c\n\x04kill\x18\x05 \x01(\x08\x12\x15\n\rowner_address\x18\x06 \x01(\t\"h\n\x0cHoldResponse\x12\x0c\n\x04home\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12%\n\x05\x65poch\x18\x03 \x01(\x0b\x32\x16.tectum.event.v1.Epoch\x12\x0e\n\x06killed\x18\x04 \x01(\x08\"K\n\x12ObserveHomeRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0c\n\x04home\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\x04\">\n\x13ObserveHomeResponse\x12\'\n\x06screen\x18\x01 \x01(\x0b\x32\x17.tectum.event.v1.Screen\"4\n\x10\x43loseHomeRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0c\n\x04home\x18\x02 \x01(\t\"\x13\n\x11\x43loseHomeResponse2\xed\x02\n\x0f\x45xecutorService\x12U\n\x08OpenHome\x12#.tectum.executor.v1.OpenHomeRequest\x1a$.tectum.executor.v1.OpenHomeResponse\x12I\n\x04Hold\x12\x1f.tectum.executor.v1.HoldRequest\x1a .tectum.executor.v1.HoldResponse\x12^\n\x0bObserveHome\x12&.tectum.executor.v1.ObserveHomeRequest\x1a\'.tectum.executor.v1.ObserveHomeResponse\x12X\n\tCloseHome\x12$.tectum.executor.v1.CloseHomeRequest\x1a%.tectum.executor.v1.CloseHomeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,19 +36,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OPENHOMEREQUEST_SECRETSENTRY']._loaded_options = None
   _globals['_OPENHOMEREQUEST_SECRETSENTRY']._serialized_options = b'8\001'
   _globals['_OPENHOMEREQUEST']._serialized_start=123
-  _globals['_OPENHOMEREQUEST']._serialized_end=327
-  _globals['_OPENHOMEREQUEST_SECRETSENTRY']._serialized_start=281
-  _globals['_OPENHOMEREQUEST_SECRETSENTRY']._serialized_end=327
-  _globals['_OPENHOMERESPONSE']._serialized_start=329
-  _globals['_OPENHOMERESPONSE']._serialized_end=446
-  _globals['_HOLDREQUEST']._serialized_start=448
-  _globals['_HOLDREQUEST']._serialized_end=569
-  _globals['_HOLDRESPONSE']._serialized_start=571
-  _globals['_HOLDRESPONSE']._serialized_end=675
-  _globals['_CLOSEHOMEREQUEST']._serialized_start=677
-  _globals['_CLOSEHOMEREQUEST']._serialized_end=729
-  _globals['_CLOSEHOMERESPONSE']._serialized_start=731
-  _globals['_CLOSEHOMERESPONSE']._serialized_end=750
-  _globals['_EXECUTORSERVICE']._serialized_start=753
-  _globals['_EXECUTORSERVICE']._serialized_end=1022
+  _globals['_OPENHOMEREQUEST']._serialized_end=410
+  _globals['_OPENHOMEREQUEST_SECRETSENTRY']._serialized_start=364
+  _globals['_OPENHOMEREQUEST_SECRETSENTRY']._serialized_end=410
+  _globals['_OPENHOMERESPONSE']._serialized_start=412
+  _globals['_OPENHOMERESPONSE']._serialized_end=529
+  _globals['_HOLDREQUEST']._serialized_start=532
+  _globals['_HOLDREQUEST']._serialized_end=676
+  _globals['_HOLDRESPONSE']._serialized_start=678
+  _globals['_HOLDRESPONSE']._serialized_end=782
+  _globals['_OBSERVEHOMEREQUEST']._serialized_start=784
+  _globals['_OBSERVEHOMEREQUEST']._serialized_end=859
+  _globals['_OBSERVEHOMERESPONSE']._serialized_start=861
+  _globals['_OBSERVEHOMERESPONSE']._serialized_end=923
+  _globals['_CLOSEHOMEREQUEST']._serialized_start=925
+  _globals['_CLOSEHOMEREQUEST']._serialized_end=977
+  _globals['_CLOSEHOMERESPONSE']._serialized_start=979
+  _globals['_CLOSEHOMERESPONSE']._serialized_end=998
+  _globals['_EXECUTORSERVICE']._serialized_start=1001
+  _globals['_EXECUTORSERVICE']._serialized_end=1366
 # @@protoc_insertion_point(module_scope)

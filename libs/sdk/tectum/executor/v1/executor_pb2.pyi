@@ -48,9 +48,21 @@ class OpenHomeRequest(_message.Message):
     ENVIRONMENT_FIELD_NUMBER: _builtins.int
     SECRETS_FIELD_NUMBER: _builtins.int
     ALLOW_LITERAL_SECRETS_FIELD_NUMBER: _builtins.int
+    OWNER_ADDRESS_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FROM_FIELD_NUMBER: _builtins.int
+    OPENING_ID_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     environment: _builtins.str
     allow_literal_secrets: _builtins.bool
+    owner_address: _builtins.str
+    """host:port of the session's owner, where leases are asked for."""
+    attempt: _builtins.int
+    """1 for the first environment of a turn, raised with each that replaced a lost one."""
+    outcomes_from: _builtins.int
+    """The offset in the session's partition of tectum.outcomes below which nothing of this session stands."""
+    opening_id: _builtins.str
+    """The id of this opening, chosen by the owner: a repeated request returns the same home."""
     @_builtins.property
     def secrets(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     def __init__(
@@ -60,10 +72,14 @@ class OpenHomeRequest(_message.Message):
         environment: _builtins.str = ...,
         secrets: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         allow_literal_secrets: _builtins.bool = ...,
+        owner_address: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        outcomes_from: _builtins.int = ...,
+        opening_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_literal_secrets", b"allow_literal_secrets", "environment", b"environment", "secrets", b"secrets", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_literal_secrets", b"allow_literal_secrets", "attempt", b"attempt", "environment", b"environment", "opening_id", b"opening_id", "outcomes_from", b"outcomes_from", "owner_address", b"owner_address", "secrets", b"secrets", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -106,11 +122,14 @@ class HoldRequest(_message.Message):
     INCARNATION_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     KILL_FIELD_NUMBER: _builtins.int
+    OWNER_ADDRESS_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     home: _builtins.str
     incarnation: _builtins.int
     kill: _builtins.bool
     """Destroy the last link instead of waiting for it; the answer then means KILLED."""
+    owner_address: _builtins.str
+    """host:port of the session's present owner, where leases are asked for from now on."""
     @_builtins.property
     def epoch(self) -> _common_pb2.Epoch: ...
     def __init__(
@@ -121,10 +140,11 @@ class HoldRequest(_message.Message):
         incarnation: _builtins.int = ...,
         epoch: _common_pb2.Epoch | None = ...,
         kill: _builtins.bool = ...,
+        owner_address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "home", b"home", "incarnation", b"incarnation", "kill", b"kill", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "home", b"home", "incarnation", b"incarnation", "kill", b"kill", "owner_address", b"owner_address", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -160,6 +180,53 @@ class HoldResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HoldResponse: _TypeAlias = HoldResponse  # noqa: Y015
+
+@_typing.final
+class ObserveHomeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    HOME_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    home: _builtins.str
+    incarnation: _builtins.int
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        home: _builtins.str = ...,
+        incarnation: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["home", b"home", "incarnation", b"incarnation", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ObserveHomeRequest: _TypeAlias = ObserveHomeRequest  # noqa: Y015
+
+@_typing.final
+class ObserveHomeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCREEN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def screen(self) -> _observation_pb2.Screen:
+        """Absent where the environment has no screen."""
+
+    def __init__(
+        self,
+        *,
+        screen: _observation_pb2.Screen | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["screen", b"screen"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["screen", b"screen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ObserveHomeResponse: _TypeAlias = ObserveHomeResponse  # noqa: Y015
 
 @_typing.final
 class CloseHomeRequest(_message.Message):

@@ -44,6 +44,11 @@ class ExecutorServiceStub:
                 request_serializer=tectum_dot_executor_dot_v1_dot_executor__pb2.HoldRequest.SerializeToString,
                 response_deserializer=tectum_dot_executor_dot_v1_dot_executor__pb2.HoldResponse.FromString,
                 _registered_method=True)
+        self.ObserveHome = channel.unary_unary(
+                '/tectum.executor.v1.ExecutorService/ObserveHome',
+                request_serializer=tectum_dot_executor_dot_v1_dot_executor__pb2.ObserveHomeRequest.SerializeToString,
+                response_deserializer=tectum_dot_executor_dot_v1_dot_executor__pb2.ObserveHomeResponse.FromString,
+                _registered_method=True)
         self.CloseHome = channel.unary_unary(
                 '/tectum.executor.v1.ExecutorService/CloseHome',
                 request_serializer=tectum_dot_executor_dot_v1_dot_executor__pb2.CloseHomeRequest.SerializeToString,
@@ -64,7 +69,16 @@ class ExecutorServiceServicer:
 
     def Hold(self, request, context):
         """Stop acting for every epoch below `epoch`; answered once nothing handed to the last link can still begin.
-        Errors: ENVIRONMENT_LOST where the home or its incarnation is not here.
+        Errors: ENVIRONMENT_LOST where the home or its incarnation is not here; its metadata `executor` and `incarnation`
+        say who answers, so that the owner knows whether the home's process is gone for good.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ObserveHome(self, request, context):
+        """Look at the environment without touching it.
+        Errors: ENVIRONMENT_LOST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,6 +103,11 @@ def add_ExecutorServiceServicer_to_server(servicer, server):
                     servicer.Hold,
                     request_deserializer=tectum_dot_executor_dot_v1_dot_executor__pb2.HoldRequest.FromString,
                     response_serializer=tectum_dot_executor_dot_v1_dot_executor__pb2.HoldResponse.SerializeToString,
+            ),
+            'ObserveHome': grpc.unary_unary_rpc_method_handler(
+                    servicer.ObserveHome,
+                    request_deserializer=tectum_dot_executor_dot_v1_dot_executor__pb2.ObserveHomeRequest.FromString,
+                    response_serializer=tectum_dot_executor_dot_v1_dot_executor__pb2.ObserveHomeResponse.SerializeToString,
             ),
             'CloseHome': grpc.unary_unary_rpc_method_handler(
                     servicer.CloseHome,
@@ -150,6 +169,33 @@ class ExecutorService:
             '/tectum.executor.v1.ExecutorService/Hold',
             tectum_dot_executor_dot_v1_dot_executor__pb2.HoldRequest.SerializeToString,
             tectum_dot_executor_dot_v1_dot_executor__pb2.HoldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ObserveHome(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tectum.executor.v1.ExecutorService/ObserveHome',
+            tectum_dot_executor_dot_v1_dot_executor__pb2.ObserveHomeRequest.SerializeToString,
+            tectum_dot_executor_dot_v1_dot_executor__pb2.ObserveHomeResponse.FromString,
             options,
             channel_credentials,
             insecure,

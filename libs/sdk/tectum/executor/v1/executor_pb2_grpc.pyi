@@ -37,7 +37,12 @@ class ExecutorServiceStub:
     """
     Hold: _grpc.UnaryUnaryMultiCallable[_executor_pb2.HoldRequest, _executor_pb2.HoldResponse]
     """Stop acting for every epoch below `epoch`; answered once nothing handed to the last link can still begin.
-    Errors: ENVIRONMENT_LOST where the home or its incarnation is not here.
+    Errors: ENVIRONMENT_LOST where the home or its incarnation is not here; its metadata `executor` and `incarnation`
+    say who answers, so that the owner knows whether the home's process is gone for good.
+    """
+    ObserveHome: _grpc.UnaryUnaryMultiCallable[_executor_pb2.ObserveHomeRequest, _executor_pb2.ObserveHomeResponse]
+    """Look at the environment without touching it.
+    Errors: ENVIRONMENT_LOST.
     """
     CloseHome: _grpc.UnaryUnaryMultiCallable[_executor_pb2.CloseHomeRequest, _executor_pb2.CloseHomeResponse]
     """Destroy the environment. Closing one that is gone changes nothing."""
@@ -51,7 +56,12 @@ class ExecutorServiceAsyncStub(ExecutorServiceStub):
     """
     Hold: _aio.UnaryUnaryMultiCallable[_executor_pb2.HoldRequest, _executor_pb2.HoldResponse]  # type: ignore[assignment]
     """Stop acting for every epoch below `epoch`; answered once nothing handed to the last link can still begin.
-    Errors: ENVIRONMENT_LOST where the home or its incarnation is not here.
+    Errors: ENVIRONMENT_LOST where the home or its incarnation is not here; its metadata `executor` and `incarnation`
+    say who answers, so that the owner knows whether the home's process is gone for good.
+    """
+    ObserveHome: _aio.UnaryUnaryMultiCallable[_executor_pb2.ObserveHomeRequest, _executor_pb2.ObserveHomeResponse]  # type: ignore[assignment]
+    """Look at the environment without touching it.
+    Errors: ENVIRONMENT_LOST.
     """
     CloseHome: _aio.UnaryUnaryMultiCallable[_executor_pb2.CloseHomeRequest, _executor_pb2.CloseHomeResponse]  # type: ignore[assignment]
     """Destroy the environment. Closing one that is gone changes nothing."""
@@ -74,7 +84,18 @@ class ExecutorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_executor_pb2.HoldResponse, _abc.Awaitable[_executor_pb2.HoldResponse]]:
         """Stop acting for every epoch below `epoch`; answered once nothing handed to the last link can still begin.
-        Errors: ENVIRONMENT_LOST where the home or its incarnation is not here.
+        Errors: ENVIRONMENT_LOST where the home or its incarnation is not here; its metadata `executor` and `incarnation`
+        say who answers, so that the owner knows whether the home's process is gone for good.
+        """
+
+    @_abc_1.abstractmethod
+    def ObserveHome(
+        self,
+        request: _executor_pb2.ObserveHomeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executor_pb2.ObserveHomeResponse, _abc.Awaitable[_executor_pb2.ObserveHomeResponse]]:
+        """Look at the environment without touching it.
+        Errors: ENVIRONMENT_LOST.
         """
 
     @_abc_1.abstractmethod

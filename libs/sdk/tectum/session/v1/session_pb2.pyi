@@ -148,7 +148,9 @@ class Open(_message.Message):
     client_id: _builtins.str
     """Names the sender across reconnections; "client" where empty."""
     environment: _builtins.str
-    """URI of the environment, such as browser://example.org/, miniwob://click-test?seed=3, fake://."""
+    """URI of the environment, such as browser://example.org/, miniwob://click-test?seed=3, fake://. Further bodies of
+    the session (robot://…, speech://…) follow after a space each; a turn begins with the screen of the first.
+    """
     instruction: _builtins.str
     """Begins a turn at once. Empty: the environment's own instruction if it has one, else wait for an instruction."""
     @_builtins.property

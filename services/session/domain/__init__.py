@@ -1,0 +1,1 @@
+"""The rules of sessions: terms, epochs, leases, interrupts, turns, admission."""
