@@ -27,7 +27,8 @@ from tectum.protocol.types import Body, Epoch
 from tectum.session.v1 import session_pb2, session_pb2_grpc
 from tectum.wire import from_wire
 
-_END: Any = grpc.aio.EOF  # type: ignore[attr-defined] - grpc-stubs leaves it out
+# grpc-stubs leaves it out.
+_END: Any = grpc.aio.EOF  # type: ignore[attr-defined]
 
 DEFAULT_ADDRESS = "127.0.0.1:7410"
 
