@@ -114,16 +114,16 @@ def answered(pending: Pending, *, allowed: bool, rule_id: str, reason: str) -> A
 
 
 def open_question(decisions: Iterable[Decision]) -> Decision | None:
-    """The ASK that is still open after these decisions of one session, in the order of the log."""
-    question: Decision | None = None
+    """The last ASK without a last word, among the decisions of one session.
+
+    A repeated ASK of a step that has its last word stays settled.
+    """
+    asked: list[Decision] = []
+    settled: set[tuple[Epoch, int]] = set()
     for decision in decisions:
         if decision.verdict is Verdict.ASK:
-            settled = question is not None and _same(question, decision)
-            question = question if settled else decision
-        elif question is not None and _same(question, decision):
-            question = None
-    return question
-
-
-def _same(left: Decision, right: Decision) -> bool:
-    return (left.epoch, left.step) == (right.epoch, right.step)
+            asked.append(decision)
+        else:
+            settled.add((decision.epoch, decision.step))
+    still = (ask for ask in reversed(asked) if (ask.epoch, ask.step) not in settled)
+    return next(still, None)
