@@ -4,15 +4,18 @@ points.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ParamSpec, Protocol, TypeVar
 
 from tectum.actions.types import Action
 from tectum.geometry import Box
 from tectum.observations.types import Screen
 from tectum.protocol.messages import OutcomeStatus
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 ENVIRONMENTS = "tectum.environments"
 """Entry-point group; each loads to a callable without arguments that returns an
@@ -194,6 +197,18 @@ class ExemplarSearch(Protocol):
         ...
 
 
+class Offloader(Protocol):
+    """The platform's bounded threads, for what would hold the event loop up."""
+
+    async def run(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return what `call` returns; it runs on another thread.
+
+        Raises:
+            Exception: what `call` raises, or that too many calls are waiting.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class StrategyContext:
     """What the platform gives to a strategy, once for each turn."""
@@ -201,6 +216,7 @@ class StrategyContext:
     memory: ExemplarSearch
     settings: str
     """A JSON object from the caller; the strategy checks it."""
+    offload: Offloader
     secret_names: tuple[str, ...] = ()
 
 
