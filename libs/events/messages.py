@@ -27,6 +27,7 @@ _PAIRS: dict[type, type[Message]] = {
     messages.Score: outcome_pb2.Score,
     messages.Control: control_pb2.Control,
     messages.SessionState: control_pb2.SessionState,
+    messages.ExecutorCheckpoint: outcome_pb2.ExecutorCheckpoint,
     messages.TrajectorySealed: control_pb2.TrajectorySealed,
 }
 

@@ -14,6 +14,7 @@ ACTIONS_SPEECH = "tectum.actions.speech"
 OUTCOMES = "tectum.outcomes"
 CONTROL = "tectum.control"
 SESSIONS = "tectum.sessions"
+EXECUTORS = "tectum.executors"
 TRAJECTORIES = "tectum.trajectories"
 
 ACTIONS = {"gui": ACTIONS_GUI, "robot": ACTIONS_ROBOT, "speech": ACTIONS_SPEECH}
@@ -31,4 +32,5 @@ def topic_specs(partitions: int) -> tuple[TopicSpec, ...]:
     )  # fmt: skip
     specs = [TopicSpec(name, partitions) for name in keyed]
     specs.append(TopicSpec(SESSIONS, partitions, Cleanup.COMPACT))
+    specs.append(TopicSpec(EXECUTORS, 1, Cleanup.COMPACT))
     return tuple(specs) + tuple(TopicSpec(s.name + DEAD_LETTER_SUFFIX, 1) for s in specs)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from libs.executor.journal import Mark
-from libs.executor.lease import Lease
+from typing import TYPE_CHECKING
+
 from tectum.protocol.types import Epoch
+
+if TYPE_CHECKING:
+    from libs.executor.journal import Mark
+    from libs.executor.lease import Lease
 
 
 class ExecutorRules:

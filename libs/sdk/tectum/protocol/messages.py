@@ -198,3 +198,10 @@ class TrajectorySealed:
     lesson: str = ""
     instruction: str = ""
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorCheckpoint:
+    executor: str
+    incarnation: int
+    outcomes: Mapping[str, int] = field(default_factory=dict)

@@ -26,19 +26,25 @@ from tectum.event.v1 import common_pb2 as tectum_dot_event_dot_v1_dot_common__pb
 from tectum.event.v1 import observation_pb2 as tectum_dot_event_dot_v1_dot_observation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtectum/event/v1/outcome.proto\x12\x0ftectum.event.v1\x1a\x1ctectum/event/v1/common.proto\x1a!tectum/event/v1/observation.proto\"u\n\x07Started\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12%\n\x05\x65poch\x18\x02 \x01(\x0b\x32\x16.tectum.event.v1.Epoch\x12\x0c\n\x04step\x18\x03 \x01(\x04\x12\x0c\n\x04home\x18\x04 \x01(\t\x12\x13\n\x0bincarnation\x18\x05 \x01(\x04\"\xf3\x02\n\x07Outcome\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12%\n\x05\x65poch\x18\x02 \x01(\x0b\x32\x16.tectum.event.v1.Epoch\x12\x0c\n\x04step\x18\x03 \x01(\x04\x12.\n\x06status\x18\x04 \x01(\x0e\x32\x1e.tectum.event.v1.OutcomeStatus\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x0e\n\x06result\x18\x07 \x01(\t\x12\'\n\x06screen\x18\x08 \x01(\x0b\x32\x17.tectum.event.v1.Screen\x12\x0c\n\x04home\x18\t \x01(\t\x12\x13\n\x0bincarnation\x18\n \x01(\x04\x12\r\n\x05\x65nded\x18\x0b \x01(\x08\x12\x11\n\tacting_ms\x18\x0c \x01(\x01\x12\x13\n\x0bsettling_ms\x18\r \x01(\x01\x12\x14\n\x0cobserving_ms\x18\x0e \x01(\x01\x12%\n\x07touched\x18\x0f \x03(\x0b\x32\x14.tectum.event.v1.Box\"]\n\x05Score\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0e\n\x06reward\x18\x03 \x01(\x01\x12\x0f\n\x07success\x18\x04 \x01(\x08\x12\x0e\n\x06source\x18\x05 \x01(\t*\x9d\x01\n\rOutcomeStatus\x12\x1e\n\x1aOUTCOME_STATUS_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTCOME_STATUS_OK\x10\x01\x12\x19\n\x15OUTCOME_STATUS_FAILED\x10\x02\x12\x1a\n\x16OUTCOME_STATUS_UNKNOWN\x10\x03\x12\x1e\n\x1aOUTCOME_STATUS_INTERRUPTED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtectum/event/v1/outcome.proto\x12\x0ftectum.event.v1\x1a\x1ctectum/event/v1/common.proto\x1a!tectum/event/v1/observation.proto\"u\n\x07Started\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12%\n\x05\x65poch\x18\x02 \x01(\x0b\x32\x16.tectum.event.v1.Epoch\x12\x0c\n\x04step\x18\x03 \x01(\x04\x12\x0c\n\x04home\x18\x04 \x01(\t\x12\x13\n\x0bincarnation\x18\x05 \x01(\x04\"\xf3\x02\n\x07Outcome\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12%\n\x05\x65poch\x18\x02 \x01(\x0b\x32\x16.tectum.event.v1.Epoch\x12\x0c\n\x04step\x18\x03 \x01(\x04\x12.\n\x06status\x18\x04 \x01(\x0e\x32\x1e.tectum.event.v1.OutcomeStatus\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x0e\n\x06result\x18\x07 \x01(\t\x12\'\n\x06screen\x18\x08 \x01(\x0b\x32\x17.tectum.event.v1.Screen\x12\x0c\n\x04home\x18\t \x01(\t\x12\x13\n\x0bincarnation\x18\n \x01(\x04\x12\r\n\x05\x65nded\x18\x0b \x01(\x08\x12\x11\n\tacting_ms\x18\x0c \x01(\x01\x12\x13\n\x0bsettling_ms\x18\r \x01(\x01\x12\x14\n\x0cobserving_ms\x18\x0e \x01(\x01\x12%\n\x07touched\x18\x0f \x03(\x0b\x32\x14.tectum.event.v1.Box\"]\n\x05Score\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0e\n\x06reward\x18\x03 \x01(\x01\x12\x0f\n\x07success\x18\x04 \x01(\x08\x12\x0e\n\x06source\x18\x05 \x01(\t\"\xb1\x01\n\x12\x45xecutorCheckpoint\x12\x10\n\x08\x65xecutor\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x43\n\x08outcomes\x18\x03 \x03(\x0b\x32\x31.tectum.event.v1.ExecutorCheckpoint.OutcomesEntry\x1a/\n\rOutcomesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01*\x9d\x01\n\rOutcomeStatus\x12\x1e\n\x1aOUTCOME_STATUS_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTCOME_STATUS_OK\x10\x01\x12\x19\n\x15OUTCOME_STATUS_FAILED\x10\x02\x12\x1a\n\x16OUTCOME_STATUS_UNKNOWN\x10\x03\x12\x1e\n\x1aOUTCOME_STATUS_INTERRUPTED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tectum.event.v1.outcome_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OUTCOMESTATUS']._serialized_start=704
-  _globals['_OUTCOMESTATUS']._serialized_end=861
+  _globals['_EXECUTORCHECKPOINT_OUTCOMESENTRY']._loaded_options = None
+  _globals['_EXECUTORCHECKPOINT_OUTCOMESENTRY']._serialized_options = b'8\001'
+  _globals['_OUTCOMESTATUS']._serialized_start=884
+  _globals['_OUTCOMESTATUS']._serialized_end=1041
   _globals['_STARTED']._serialized_start=115
   _globals['_STARTED']._serialized_end=232
   _globals['_OUTCOME']._serialized_start=235
   _globals['_OUTCOME']._serialized_end=606
   _globals['_SCORE']._serialized_start=608
   _globals['_SCORE']._serialized_end=701
+  _globals['_EXECUTORCHECKPOINT']._serialized_start=704
+  _globals['_EXECUTORCHECKPOINT']._serialized_end=881
+  _globals['_EXECUTORCHECKPOINT_OUTCOMESENTRY']._serialized_start=834
+  _globals['_EXECUTORCHECKPOINT_OUTCOMESENTRY']._serialized_end=881
 # @@protoc_insertion_point(module_scope)
