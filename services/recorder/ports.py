@@ -1,0 +1,100 @@
+"""What the recorder's domain needs from the outside world."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from libs.blobs.port import BlobStore, blob_key
+from libs.clock import Clock
+from services.recorder.events import FinishedSegment, StoredEvent
+
+__all__ = ["BlobStore", "Clock", "Codec", "Decode", "Span", "Spool", "TraceReader", "blob_key"]
+
+Decode = Callable[[StoredEvent], object | None]
+"""The event's message as plain data (tectum.protocol.messages); None where it is of no known type or broken.
+Elements of screens are left out."""
+
+
+class Spool(Protocol):
+    """Segments of sessions that are not sealed yet, on local disk."""
+
+    async def sessions(self) -> Sequence[str]:
+        """Ids of the sessions that have segments here, oldest first."""
+        ...
+
+    async def mend(self, session_id: str) -> None:
+        """Finish what a kill cut short: the whole events stay, a torn end is dropped.
+
+        Raises:
+            DependencyDown: the disk is full or does not answer (SPOOL_FULL, SPOOL_DOWN).
+        """
+        ...
+
+    async def append(self, session_id: str, events: Sequence[StoredEvent]) -> None:
+        """Return once the events survive a kill of this process. After an error `mend` before the next append.
+
+        Raises:
+            DependencyDown: as `mend`; then none or some of the events are there.
+        """
+        ...
+
+    async def park(self, session_id: str) -> None:
+        """Forget what is held in memory for the session; `mend` before the next append."""
+        ...
+
+    async def scan(self, session_id: str, visit: Callable[[StoredEvent], None]) -> None:
+        """Call `visit`, on another thread, with each event in the order of the record."""
+        ...
+
+    async def finish(self, session_id: str) -> Sequence[FinishedSegment]:
+        """Close the segment in progress and name them all. Errors as `mend`."""
+        ...
+
+    async def content(self, session_id: str, name: str) -> bytes:
+        """The bytes of one segment."""
+        ...
+
+    async def remove(self, session_id: str) -> None:
+        """Delete everything of the session."""
+        ...
+
+
+class Codec(Protocol):
+    """Reads segments, off the event loop."""
+
+    def read(self, data: bytes) -> AsyncIterator[Sequence[StoredEvent]]:
+        """The segment's events, in pages.
+
+        Raises:
+            WrongState: it is cut or damaged (SEGMENT_CORRUPT), after what could be read.
+        """
+        ...
+
+    async def sha256(self, data: bytes) -> str:
+        """Lower-case hexadecimal."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One span of a trace; times are nanoseconds since the Unix epoch."""
+
+    trace_id: str
+    span_id: str
+    parent_span_id: str
+    name: str
+    start_ns: int
+    end_ns: int
+    service: str = ""
+    status: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+class TraceReader(Protocol):
+    """The spans that this platform keeps."""
+
+    async def spans(self, session_id: str) -> Sequence[Span]:
+        """All spans of the session's traces, by start; empty where there are none."""
+        ...
