@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -122,15 +122,17 @@ class Recorder:
                 rejected += (late for late in map(_Late(manifest), found) if late is not None)
         return rejected
 
-    async def seal(self, session_id: str, rest: Sequence[Record]) -> Sealed:
-        """Complete a closed session with `rest` (records of other topics that were not read yet) and seal it.
+    async def seal(self, session_id: str, rest: AsyncIterator[Sequence[Record]]) -> Sealed:
+        """Complete a closed session with `rest` (its records that were not read yet, in pages) and seal it.
 
         Calling again after any error, or after a kill, leads to the same manifest. `forget` it afterwards.
 
         Raises:
             DependencyDown: disk or blob store; call again.
         """
-        await self._append(session_id, [r for r in rest if r.event.subject == session_id])
+        async for records in rest:
+            mine = [record for record in records if record.event.subject == session_id]
+            await self._append(session_id, mine)
         segments = await self._spool.finish(session_id)
         facts = Facts(session_id)
 

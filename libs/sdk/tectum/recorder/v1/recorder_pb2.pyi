@@ -52,6 +52,26 @@ Global___Segment: _TypeAlias = Segment  # noqa: Y015
 class Manifest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class CursorsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     SESSION_ID_FIELD_NUMBER: _builtins.int
     TENANT_FIELD_NUMBER: _builtins.int
     SEGMENTS_FIELD_NUMBER: _builtins.int
@@ -69,6 +89,7 @@ class Manifest(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     PRIVACY_LEVEL_FIELD_NUMBER: _builtins.int
     LESSON_FIELD_NUMBER: _builtins.int
+    CURSORS_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     tenant: _builtins.str
     environment: _builtins.str
@@ -93,6 +114,10 @@ class Manifest(_message.Message):
     def blobs(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.BlobRef]: ...
     @_builtins.property
     def instructions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def cursors(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """The offset behind the last event of the session, by "<topic>/<partition>"."""
+
     def __init__(
         self,
         *,
@@ -113,10 +138,11 @@ class Manifest(_message.Message):
         version: _builtins.int = ...,
         privacy_level: _builtins.str = ...,
         lesson: _builtins.str = ...,
+        cursors: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "blobs", b"blobs", "environment", b"environment", "instructions", b"instructions", "lesson", b"lesson", "opened_at", b"opened_at", "privacy_level", b"privacy_level", "reason", b"reason", "reward", b"reward", "scored_by", b"scored_by", "sealed_at", b"sealed_at", "segments", b"segments", "session_id", b"session_id", "steps", b"steps", "success", b"success", "tenant", b"tenant", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "blobs", b"blobs", "cursors", b"cursors", "environment", b"environment", "instructions", b"instructions", "lesson", b"lesson", "opened_at", b"opened_at", "privacy_level", b"privacy_level", "reason", b"reason", "reward", b"reward", "scored_by", b"scored_by", "sealed_at", b"sealed_at", "segments", b"segments", "session_id", b"session_id", "steps", b"steps", "success", b"success", "tenant", b"tenant", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -360,7 +386,7 @@ class RenderReportRequest(_message.Message):
     title: _builtins.str
     @_builtins.property
     def session_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """One report for all of them, in this order; at most 200."""
+        """One report for all of them, in this order; 1 to 200."""
 
     def __init__(
         self,

@@ -75,7 +75,7 @@ class RecorderServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def ListTrajectories(self, request, context):
-        """Newest first.
+        """Newest first. Errors: PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -83,34 +83,37 @@ class RecorderServiceServicer:
 
     def GetTrajectory(self, request, context):
         """The manifest, then every event in the order of the record.
-        Errors: TRAJECTORY_NOT_FOUND, TRAJECTORY_OPEN, SEGMENT_CORRUPT.
+        Of a damaged segment what can be read is sent before SEGMENT_CORRUPT.
+        Errors: TRAJECTORY_NOT_FOUND, TRAJECTORY_OPEN, MANIFEST_CORRUPT, SEGMENT_CORRUPT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def VerifyTrajectory(self, request, context):
-        """Compare hashes, counts and blobs with the manifest.
+        """Compare hashes, counts and blobs with the manifest. Errors: TRAJECTORY_NOT_FOUND, TRAJECTORY_OPEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteTrajectory(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Segments, manifest and the blobs that nothing else refers to. Errors: as GetTrajectory.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RenderReport(self, request, context):
-        """One self-contained HTML page. Errors: TRAJECTORY_NOT_FOUND.
+        """One self-contained HTML page; of sessions that are still open, what was recorded so far.
+        Errors: SESSION_IDS_INVALID, TRAJECTORY_NOT_FOUND, MANIFEST_CORRUPT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetBlob(self, request, context):
-        """Errors: BLOB_NOT_FOUND.
+        """Errors: BLOB_HASH_MALFORMED, BLOB_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -32,18 +32,22 @@ class RecorderServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RecorderServiceAsyncStub: ...
     ListTrajectories: _grpc.UnaryUnaryMultiCallable[_recorder_pb2.ListTrajectoriesRequest, _recorder_pb2.ListTrajectoriesResponse]
-    """Newest first."""
+    """Newest first. Errors: PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID."""
     GetTrajectory: _grpc.UnaryStreamMultiCallable[_recorder_pb2.GetTrajectoryRequest, _recorder_pb2.GetTrajectoryResponse]
     """The manifest, then every event in the order of the record.
-    Errors: TRAJECTORY_NOT_FOUND, TRAJECTORY_OPEN, SEGMENT_CORRUPT.
+    Of a damaged segment what can be read is sent before SEGMENT_CORRUPT.
+    Errors: TRAJECTORY_NOT_FOUND, TRAJECTORY_OPEN, MANIFEST_CORRUPT, SEGMENT_CORRUPT.
     """
     VerifyTrajectory: _grpc.UnaryUnaryMultiCallable[_recorder_pb2.VerifyTrajectoryRequest, _recorder_pb2.VerifyTrajectoryResponse]
-    """Compare hashes, counts and blobs with the manifest."""
+    """Compare hashes, counts and blobs with the manifest. Errors: TRAJECTORY_NOT_FOUND, TRAJECTORY_OPEN."""
     DeleteTrajectory: _grpc.UnaryUnaryMultiCallable[_recorder_pb2.DeleteTrajectoryRequest, _recorder_pb2.DeleteTrajectoryResponse]
+    """Segments, manifest and the blobs that nothing else refers to. Errors: as GetTrajectory."""
     RenderReport: _grpc.UnaryStreamMultiCallable[_recorder_pb2.RenderReportRequest, _recorder_pb2.RenderReportResponse]
-    """One self-contained HTML page. Errors: TRAJECTORY_NOT_FOUND."""
+    """One self-contained HTML page; of sessions that are still open, what was recorded so far.
+    Errors: SESSION_IDS_INVALID, TRAJECTORY_NOT_FOUND, MANIFEST_CORRUPT.
+    """
     GetBlob: _grpc.UnaryStreamMultiCallable[_recorder_pb2.GetBlobRequest, _recorder_pb2.GetBlobResponse]
-    """Errors: BLOB_NOT_FOUND."""
+    """Errors: BLOB_HASH_MALFORMED, BLOB_NOT_FOUND."""
     GetTrace: _grpc.UnaryUnaryMultiCallable[_recorder_pb2.GetTraceRequest, _recorder_pb2.GetTraceResponse]
     """The spans of a session, by start. Errors: TRACE_NOT_FOUND."""
 
@@ -51,18 +55,22 @@ class RecorderServiceStub:
 class RecorderServiceAsyncStub(RecorderServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListTrajectories: _aio.UnaryUnaryMultiCallable[_recorder_pb2.ListTrajectoriesRequest, _recorder_pb2.ListTrajectoriesResponse]  # type: ignore[assignment]
-    """Newest first."""
+    """Newest first. Errors: PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID."""
     GetTrajectory: _aio.UnaryStreamMultiCallable[_recorder_pb2.GetTrajectoryRequest, _recorder_pb2.GetTrajectoryResponse]  # type: ignore[assignment]
     """The manifest, then every event in the order of the record.
-    Errors: TRAJECTORY_NOT_FOUND, TRAJECTORY_OPEN, SEGMENT_CORRUPT.
+    Of a damaged segment what can be read is sent before SEGMENT_CORRUPT.
+    Errors: TRAJECTORY_NOT_FOUND, TRAJECTORY_OPEN, MANIFEST_CORRUPT, SEGMENT_CORRUPT.
     """
     VerifyTrajectory: _aio.UnaryUnaryMultiCallable[_recorder_pb2.VerifyTrajectoryRequest, _recorder_pb2.VerifyTrajectoryResponse]  # type: ignore[assignment]
-    """Compare hashes, counts and blobs with the manifest."""
+    """Compare hashes, counts and blobs with the manifest. Errors: TRAJECTORY_NOT_FOUND, TRAJECTORY_OPEN."""
     DeleteTrajectory: _aio.UnaryUnaryMultiCallable[_recorder_pb2.DeleteTrajectoryRequest, _recorder_pb2.DeleteTrajectoryResponse]  # type: ignore[assignment]
+    """Segments, manifest and the blobs that nothing else refers to. Errors: as GetTrajectory."""
     RenderReport: _aio.UnaryStreamMultiCallable[_recorder_pb2.RenderReportRequest, _recorder_pb2.RenderReportResponse]  # type: ignore[assignment]
-    """One self-contained HTML page. Errors: TRAJECTORY_NOT_FOUND."""
+    """One self-contained HTML page; of sessions that are still open, what was recorded so far.
+    Errors: SESSION_IDS_INVALID, TRAJECTORY_NOT_FOUND, MANIFEST_CORRUPT.
+    """
     GetBlob: _aio.UnaryStreamMultiCallable[_recorder_pb2.GetBlobRequest, _recorder_pb2.GetBlobResponse]  # type: ignore[assignment]
-    """Errors: BLOB_NOT_FOUND."""
+    """Errors: BLOB_HASH_MALFORMED, BLOB_NOT_FOUND."""
     GetTrace: _aio.UnaryUnaryMultiCallable[_recorder_pb2.GetTraceRequest, _recorder_pb2.GetTraceResponse]  # type: ignore[assignment]
     """The spans of a session, by start. Errors: TRACE_NOT_FOUND."""
 
@@ -73,7 +81,7 @@ class RecorderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _recorder_pb2.ListTrajectoriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_recorder_pb2.ListTrajectoriesResponse, _abc.Awaitable[_recorder_pb2.ListTrajectoriesResponse]]:
-        """Newest first."""
+        """Newest first. Errors: PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID."""
 
     @_abc_1.abstractmethod
     def GetTrajectory(
@@ -82,7 +90,8 @@ class RecorderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_recorder_pb2.GetTrajectoryResponse], _abc.AsyncIterator[_recorder_pb2.GetTrajectoryResponse]]:
         """The manifest, then every event in the order of the record.
-        Errors: TRAJECTORY_NOT_FOUND, TRAJECTORY_OPEN, SEGMENT_CORRUPT.
+        Of a damaged segment what can be read is sent before SEGMENT_CORRUPT.
+        Errors: TRAJECTORY_NOT_FOUND, TRAJECTORY_OPEN, MANIFEST_CORRUPT, SEGMENT_CORRUPT.
         """
 
     @_abc_1.abstractmethod
@@ -91,14 +100,15 @@ class RecorderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _recorder_pb2.VerifyTrajectoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_recorder_pb2.VerifyTrajectoryResponse, _abc.Awaitable[_recorder_pb2.VerifyTrajectoryResponse]]:
-        """Compare hashes, counts and blobs with the manifest."""
+        """Compare hashes, counts and blobs with the manifest. Errors: TRAJECTORY_NOT_FOUND, TRAJECTORY_OPEN."""
 
     @_abc_1.abstractmethod
     def DeleteTrajectory(
         self,
         request: _recorder_pb2.DeleteTrajectoryRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_recorder_pb2.DeleteTrajectoryResponse, _abc.Awaitable[_recorder_pb2.DeleteTrajectoryResponse]]: ...
+    ) -> _typing.Union[_recorder_pb2.DeleteTrajectoryResponse, _abc.Awaitable[_recorder_pb2.DeleteTrajectoryResponse]]:
+        """Segments, manifest and the blobs that nothing else refers to. Errors: as GetTrajectory."""
 
     @_abc_1.abstractmethod
     def RenderReport(
@@ -106,7 +116,9 @@ class RecorderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _recorder_pb2.RenderReportRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_recorder_pb2.RenderReportResponse], _abc.AsyncIterator[_recorder_pb2.RenderReportResponse]]:
-        """One self-contained HTML page. Errors: TRAJECTORY_NOT_FOUND."""
+        """One self-contained HTML page; of sessions that are still open, what was recorded so far.
+        Errors: SESSION_IDS_INVALID, TRAJECTORY_NOT_FOUND, MANIFEST_CORRUPT.
+        """
 
     @_abc_1.abstractmethod
     def GetBlob(
@@ -114,7 +126,7 @@ class RecorderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _recorder_pb2.GetBlobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_recorder_pb2.GetBlobResponse], _abc.AsyncIterator[_recorder_pb2.GetBlobResponse]]:
-        """Errors: BLOB_NOT_FOUND."""
+        """Errors: BLOB_HASH_MALFORMED, BLOB_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def GetTrace(
