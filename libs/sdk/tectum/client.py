@@ -30,7 +30,7 @@ from tectum.wire import from_wire
 # grpc-stubs leaves it out.
 _END: Any = grpc.aio.EOF  # type: ignore[attr-defined]
 
-DEFAULT_ADDRESS = "127.0.0.1:7410"
+DEFAULT_ADDRESS = "127.0.0.1:7400"
 
 _MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 _UNACKNOWLEDGED_MAX = 256

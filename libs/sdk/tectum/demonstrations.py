@@ -95,6 +95,8 @@ class Demonstration:
     environment: str
     steps: tuple[Step, ...]
     instruction: str = ""
+    source: tuple[Any, ...] = ()
+    """The steps as they were written: what the strategy `script` takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ def parse_lesson(data: object, where: str = "lesson") -> Lesson:
                 _text(fields.get("environment"), f"{place}.environment"),
                 parse_steps(fields.get("steps"), f"{place}.steps"),
                 _text(fields.get("instruction", ""), f"{place}.instruction"),
+                tuple(fields["steps"]),
             )
         )
     return Lesson(name, tuple(demonstrations))

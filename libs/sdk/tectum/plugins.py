@@ -266,3 +266,25 @@ class StrategyPlugin(Protocol):
             PluginError: STRATEGY_SETTINGS_INVALID.
         """
         ...
+
+
+SUITES = "tectum.suites"
+"""Entry-point group; each loads to a callable without arguments that returns a Suite."""
+
+
+class Suite(Protocol):
+    """Tasks to score agents on."""
+
+    @property
+    def name(self) -> str:
+        """What `tectum eval` asks for."""
+        ...
+
+    @property
+    def tasks(self) -> Sequence[str]:
+        """The names of its tasks, in order."""
+        ...
+
+    def environment(self, task: str, seed: int) -> str:
+        """The URI of one episode."""
+        ...
