@@ -9,7 +9,6 @@ from libs.errors import Conflict, InvalidRequest, NotFound, WrongState
 from libs.events.groups import Place
 from libs.events.partitioning import partition_for
 from libs.events.port import Event, TopicSpec
-from libs.events.traced import current_traceparent
 
 
 def event_bytes(event: Event) -> int:
@@ -55,14 +54,14 @@ def check_event(event: Event, event_bytes_max: int) -> None:
         )
 
 
-def stamped(event: Event, source: str, incarnation: int, seq: int) -> Event:
-    """Return `event` as `source` publishes it, with the current trace unless it has one."""
+def stamped(event: Event, source: str, incarnation: int, seq: int, traceparent: str) -> Event:
+    """Return `event` as `source` publishes it."""
     return dataclasses.replace(
         event,
         source=source,
         incarnation=incarnation,
         seq=seq,
-        traceparent=event.traceparent or current_traceparent(),
+        traceparent=traceparent,
     )
 
 

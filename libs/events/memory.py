@@ -26,6 +26,7 @@ from libs.events.partitioning import partition_for
 from libs.events.port import Cleanup, Event, Position, Record, Subscription, Tail, TopicSpec
 from libs.events.readers import Bells, LocalSubscription, LocalTail, within_bytes
 from libs.events.settings import EventSettings
+from libs.events.traced import sending
 
 _by_offset = attrgetter("offset")
 
@@ -45,6 +46,7 @@ class _Waiting:
 
     place: Place
     event: Event
+    traceparent: str
     position: Position | None = None
     error: Conflict | None = None
 
@@ -72,7 +74,10 @@ class MemoryProducer:
     async def publish(self, topic: str, event: Event, *, partition: int | None = None) -> Position:
         """Append and return; see the port."""
         place = self._log.place(topic, event, partition)
-        waiting = _Waiting(place, event)
+        with sending(topic, event) as traceparent:
+            return await self._publish(_Waiting(place, event, traceparent))
+
+    async def _publish(self, waiting: _Waiting) -> Position:
         self._waiting.append(waiting)
         # The way to a real log takes time, and others run meanwhile: a later producer may fence
         # this one here. What one producer sends keeps the order of the calls however the loop
@@ -104,7 +109,9 @@ class MemoryProducer:
             waiting.error = error
             return
         self._seq += 1
-        event = stamped(waiting.event, self._name, self._incarnation, self._seq)
+        event = stamped(
+            waiting.event, self._name, self._incarnation, self._seq, waiting.traceparent
+        )
         waiting.position = self._log.append(waiting.place, event)
 
 

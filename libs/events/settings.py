@@ -87,7 +87,7 @@ class LaneSettings(Settings):
     backoff_max_s: float = Field(default=5.0, gt=0, le=600)
     """Longest pause between two attempts, in seconds; also bounds an Overloaded's own wish."""
 
-    commit_interval_s: float = Field(default=0.1, ge=0, le=60)
+    commit_interval_s: float = Field(default=0.1, ge=0.001, le=60)
     """Shortest pause between two commits, in seconds; a crash repeats what lies between."""
 
     beat_s: float = Field(default=2.0, gt=0, le=200)
