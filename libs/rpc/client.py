@@ -4,44 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool
 
-from libs.errors import DeadlineExceeded, InvalidRequest, NotFound
+from libs.errors import DeadlineExceeded, InvalidRequest
 from libs.rpc.call import current_caller, remaining_s
 from libs.rpc.interceptors import TENANT_KEY
+from libs.rpc.retry import RetryBudget
 from libs.rpc.settings import RpcSettings
 from libs.rpc.status import from_rpc_error, retry_after_s
+from libs.telemetry.trace import TRACEPARENT_KEY, current_traceparent
 
 # Half a second instead of gRPC's two minutes: a channel is back 0.5 s after a partition heals, not 5.7 s.
 _RECONNECT_MS_MAX = 500
 _BACKOFF_FACTOR_MAX = 20
-_CHANNELS_MAX = 256
-
-
-class RetryBudget:
-    """gRPC's retry throttling: a failure takes a token, a success gives a tenth back.
-
-    While at most half of the tokens are left nothing is tried again, so retries add at most a tenth to the
-    load of a peer that is down.
-    """
-
-    def __init__(self, tokens: float = 10.0) -> None:
-        self._most = tokens
-        self._left = tokens
-
-    def succeeded(self) -> None:
-        """Give a tenth of a token back."""
-        self._left = min(self._most, self._left + 0.1)
-
-    def failed(self) -> bool:
-        """Take a token; answer whether another try is within the budget."""
-        self._left = max(0.0, self._left - 1.0)
-        return self._left > self._most / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +38,8 @@ class _Policy:
 
     def metadata(self, given: Any) -> list[tuple[str, Any]]:
         pairs = [] if given is None else list(given)
+        if traceparent := current_traceparent():
+            pairs.append((TRACEPARENT_KEY, traceparent))
         if self.authorization is not None:
             pairs.append(("authorization", self.authorization))
             if self.inner:
@@ -359,47 +341,3 @@ def _file(path: Any, reason: str) -> bytes:
     except OSError as error:
         raise InvalidRequest(reason, f"it cannot be read: {error}") from error
     return content
-
-
-class Channels:
-    """The channels of one process, one for each peer, closed together: `Host.channel`."""
-
-    def __init__(
-        self,
-        settings: RpcSettings,
-        *,
-        own_address: str | None = None,
-        inner_token: str | None = None,
-        peers: Mapping[str, str] | None = None,
-    ) -> None:
-        """Reach services by name at `peers[name]`, and those not named there in this process."""
-        self._settings = settings
-        self._own_address = own_address
-        self._inner_token = inner_token
-        self._peers = dict(peers or {})
-        self._open: dict[str, PlatformChannel] = {}
-
-    def __call__(self, name: str) -> grpc.aio.Channel:
-        """The channel to a service by name, or to a host:port.
-
-        Raises:
-            NotFound: no such service is known and this process serves none (SERVICE_UNKNOWN).
-        """
-        address = name if ":" in name else self._peers.get(name, self._own_address)
-        if address is None:
-            raise NotFound(
-                "SERVICE_UNKNOWN", f"expected one of {sorted(self._peers)}, got {name!r}", name=name
-            )
-        channel = self._open.get(address)
-        if channel is None:
-            if len(self._open) >= _CHANNELS_MAX:
-                raise InvalidRequest("TOO_MANY_PEERS", f"{_CHANNELS_MAX} channels are open")
-            token = self._inner_token if address == self._own_address else None
-            channel = self._open[address] = connect(address, self._settings, inner_token=token)
-        return channel
-
-    async def aclose(self) -> None:
-        """Close them all."""
-        while self._open:
-            _, channel = self._open.popitem()
-            await channel.close(None)

@@ -13,6 +13,11 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 import grpc
+from opentelemetry.context import attach
+from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace import Status as SpanStatus
+from opentelemetry.trace import StatusCode as SpanStatusCode
+from opentelemetry.trace.propagation import set_span_in_context
 
 from libs.errors import (
     DeadlineExceeded,
@@ -23,7 +28,9 @@ from libs.errors import (
 )
 from libs.rpc.auth import Authority
 from libs.rpc.call import INTERNAL_SCOPE, LOCAL_CALLER, Caller, CallScope, enter_call
-from libs.rpc.status import to_internal_status, to_status
+from libs.rpc.status import INTERNAL_REASON, to_internal_status, to_status
+from libs.telemetry import names
+from libs.telemetry.trace import TRACEPARENT_KEY, child_context, tracer
 
 _log = logging.getLogger(__name__)
 
@@ -122,79 +129,83 @@ class Boundary:
     def _coroutine(
         self, behaviour: Callable[..., Any], method: str, *, streams: bool
     ) -> Callable[..., Any]:
+        attributes = _span_attributes(method)
+
         async def call(request: Any, context: Any) -> Any:
             self._inside += 1
+            span = None
             try:
-                deadline_s = self._enter(method, context)
+                sent = _Sent(context.invocation_metadata())
+                span = _begin_span(attributes, sent.traceparent)
+                extra_s = self._enter(method, context, sent)
                 checked = _each(request) if streams else _readable(request)
-                if deadline_s is None:
+                if extra_s is None:
                     return await behaviour(checked, context)
-                async with _deadline(deadline_s):
+                async with _deadline(extra_s):
                     return await behaviour(checked, context)
             except Exception as error:  # noqa: BLE001 - the last stop before the wire
-                await self._abort(context, error)
+                await self._abort(context, error, span)
             finally:
                 self._inside -= 1
+                if span is not None:
+                    span.end()
 
         return call
 
     def _generator(
         self, behaviour: Callable[..., Any], method: str, *, streams: bool
     ) -> Callable[..., Any]:
+        attributes = _span_attributes(method)
+
         async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
             self._inside += 1
+            span = None
             try:
-                deadline_s = self._enter(method, context)
+                sent = _Sent(context.invocation_metadata())
+                span = _begin_span(attributes, sent.traceparent)
+                extra_s = self._enter(method, context, sent)
                 checked = _each(request) if streams else _readable(request)
-                async with (
-                    _deadline(deadline_s),
-                    aclosing(behaviour(checked, context)) as responses,
-                ):
+                async with _deadline(extra_s), aclosing(behaviour(checked, context)) as responses:
                     async for response in responses:
                         yield response
             except Exception as error:  # noqa: BLE001 - the last stop before the wire
-                await self._abort(context, error)
+                await self._abort(context, error, span)
             finally:
                 self._inside -= 1
+                if span is not None:
+                    span.end()
 
         return stream
 
-    def _enter(self, method: str, context: Any) -> float | None:
+    def _enter(self, method: str, context: Any, sent: _Sent) -> float | None:
         """Make the call's scope; return the seconds that gRPC does not limit by itself, if any."""
         if self._inside > self._concurrent_calls:
             raise Overloaded(
                 "TOO_MANY_CALLS", f"{self._concurrent_calls} calls are under way", retry_after_s=0.5
             )
-        authorization = deadline_text = tenant = None
-        for key, value in context.invocation_metadata() or ():
-            if key == "authorization":
-                authorization = value
-            elif key == DEADLINE_KEY:
-                deadline_text = value
-            elif key == TENANT_KEY:
-                tenant = value
-        caller = self._caller(method, authorization, tenant)
-        remaining = context.time_remaining()
+        caller = self._caller(method, sent)
+        remaining: float | None = context.time_remaining()
         extra = None
-        if deadline_text is not None:
-            extra = _seconds_until(deadline_text)
+        if sent.deadline is not None:
+            extra = _seconds_until(sent.deadline)
             if remaining is None or extra < remaining:
                 remaining = extra
             else:
                 extra = None
-        if remaining is not None and remaining <= 0:
-            raise DeadlineExceeded(
-                "DEADLINE_EXCEEDED", "the caller's time was over before the call began"
-            )
-        enter_call(CallScope(caller, None if remaining is None else time.monotonic() + remaining))
+        if remaining is None:
+            enter_call(CallScope(caller, None))
+            return None
+        if remaining <= 0:
+            raise DeadlineExceeded("DEADLINE_EXCEEDED", "the time was over before the call began")
+        enter_call(CallScope(caller, time.monotonic() + remaining))
         return extra
 
-    def _caller(self, method: str, authorization: Any, tenant: Any) -> Caller:
+    def _caller(self, method: str, sent: _Sent) -> Caller:
         if self._authority is None or method.startswith(_OPEN_SERVICES):
             return LOCAL_CALLER
-        caller = self._authority.caller(authorization)
-        if tenant is not None and INTERNAL_SCOPE in caller.scopes:
-            return Caller(str(tenant), caller.scopes)
+        caller = self._authority.caller(sent.authorization)
+        if sent.tenant is not None and INTERNAL_SCOPE in caller.scopes:
+            return Caller(sent.tenant, caller.scopes)
         service = service_of(method)
         if not caller.may_call(service):
             raise PermissionDenied(
@@ -202,15 +213,66 @@ class Boundary:
             )
         return caller
 
-    async def _abort(self, context: Any, error: Exception) -> NoReturn:
+    async def _abort(self, context: Any, error: Exception, span: Span | None) -> NoReturn:
         if isinstance(error, grpc.aio.AbortError):
             raise error
         if isinstance(error, PlatformError):
-            await context.abort_with_status(to_status(error, domain=self._domain))
-        incident = uuid.uuid4().hex
-        _log.error("unexpected error", extra={"incident": incident}, exc_info=error)
-        await context.abort_with_status(to_internal_status(incident, domain=self._domain))
+            status = to_status(error, domain=self._domain)
+            reason = error.reason
+        else:
+            incident = uuid.uuid4().hex
+            _log.error("unexpected error", extra={"incident": incident}, exc_info=error)
+            status = to_internal_status(incident, domain=self._domain)
+            reason = INTERNAL_REASON
+            if span is not None:
+                span.set_attribute(names.INCIDENT, incident)
+        if span is not None:
+            span.set_attribute(names.RPC_STATUS, status.code.value[0])
+            span.set_attribute(names.ERROR_TYPE, reason)
+            span.set_status(SpanStatus(SpanStatusCode.ERROR, reason))
+        await context.abort_with_status(status)
         raise AssertionError("abort always raises")
+
+
+class _Sent:
+    """What the platform reads of a call's metadata."""
+
+    __slots__ = ("authorization", "deadline", "tenant", "traceparent")
+
+    def __init__(self, metadata: Any) -> None:
+        self.authorization: str | None = None
+        self.deadline: str | None = None
+        self.tenant: str | None = None
+        self.traceparent = ""
+        for key, value in metadata or ():
+            if key == "authorization":
+                self.authorization = value
+            elif key == TRACEPARENT_KEY:
+                self.traceparent = value
+            elif key == DEADLINE_KEY:
+                self.deadline = value
+            elif key == TENANT_KEY:
+                self.tenant = value
+
+
+def _span_attributes(method: str) -> tuple[str, dict[str, str]]:
+    """Name and attributes of a method's spans, made once."""
+    name = method.lstrip("/")
+    service, _, short = name.partition("/")
+    return name, {
+        names.RPC_SYSTEM: names.GRPC,
+        names.RPC_SERVICE: service,
+        names.RPC_METHOD: short,
+    }
+
+
+def _begin_span(named: tuple[str, dict[str, str]], traceparent: str) -> Span:
+    """Start the call's span and make it the task's current one; gRPC runs every call in its own task."""
+    name, attributes = named
+    parent = child_context(traceparent)
+    span = tracer().start_span(name, parent, SpanKind.SERVER, attributes)
+    attach(set_span_in_context(span, parent))
+    return span
 
 
 async def _unimplemented(request: Any, context: Any) -> NoReturn:

@@ -129,7 +129,7 @@ def to_status(error: PlatformError, *, domain: str) -> grpc.Status:
     kept = list(error.metadata.items())[:_METADATA_ITEMS_MAX]
     metadata = {key: _short(value, _METADATA_VALUE_CHARS_MAX) for key, value in kept}
     info = details_pb2.ErrorInfo(reason=error.reason, domain=domain, metadata=metadata)
-    extras = _EXTRAS.get(family, lambda _: [])(error)
+    extras = _EXTRAS[family](error) if family in _EXTRAS else []
     code: int = CODES[family].value[0]
     return rpc_status.to_status(
         status_pb2.Status(
