@@ -1,0 +1,72 @@
+"""What the page's snapshot says, as a Screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tectum.geometry import Box, Size
+from tectum.observations.types import Element, Screen, Tab
+from tectum.protocol.types import BlobRef
+
+_SECRET_LENGTH_MIN = 4
+"""Shorter secrets are not looked for in texts: they would blank out half of every page."""
+
+_BLANK = "•••"
+
+
+def to_screen(
+    found: Mapping[str, Any],
+    *,
+    observation_id: str,
+    size: Size,
+    scale: float,
+    screenshot: BlobRef | None,
+    tabs: tuple[Tab, ...],
+    settled: bool,
+    secrets: Iterable[str] = (),
+) -> Screen:
+    """Return the snapshot `found` (of page_snapshot.js, CSS pixels) in screen pixels.
+
+    A secret that the page shows as text is blanked out.
+    """
+    hidden = tuple(secret for secret in secrets if len(secret) >= _SECRET_LENGTH_MIN)
+
+    def clean(text: str) -> str:
+        for secret in hidden:
+            text = text.replace(secret, _BLANK)
+        return text
+
+    elements = tuple(
+        Element(
+            id=item[0],
+            role=item[1],
+            name=clean(item[2]),
+            value=clean(item[3]),
+            states=tuple(item[4]),
+            box=None if item[5] is None else _box(item[5], scale),
+            text=clean(item[6]),
+            parent_id=item[7],
+        )
+        for item in found["elements"]
+    )
+    return Screen(
+        observation_id=observation_id,
+        size=size,
+        screenshot=screenshot,
+        scale=scale,
+        elements=elements,
+        elements_omitted=found["omitted"],
+        url=clean(found["url"]),
+        title=clean(found["title"]),
+        focused_id=found["focused"],
+        tabs=tabs,
+        settled=settled,
+        scroll_y=found["scrollY"] * scale,
+        scroll_height=found["scrollHeight"] * scale,
+    )
+
+
+def _box(css: list[float], scale: float) -> Box:
+    x, y, width, height = css
+    return Box(x * scale, y * scale, width * scale, height * scale)
