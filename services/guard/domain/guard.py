@@ -17,6 +17,10 @@ POLICY = "policy"
 """Rule id of a plan whose policy does not exist."""
 
 
+DEADLINE = "deadline"
+"""Rule id of a plan that came after its deadline."""
+
+
 class Guard:
     """Decides by the policies it was given; holds nothing else, so it may be asked at any time."""
 
@@ -75,12 +79,20 @@ class Guard:
         try:
             return self.check(plan)
         except NotFound as error:
-            return Decision(
-                session_id=plan.session_id,
-                epoch=plan.epoch,
-                step=plan.step,
-                verdict=Verdict.DENY,
-                rule_id=POLICY,
-                reason=str(error),
-                policy=plan.policy,
-            )
+            return _denial(plan, POLICY, str(error))
+
+    def late(self, plan: Plan) -> Decision:
+        """Deny a plan whose deadline has passed."""
+        return _denial(plan, DEADLINE, "the deadline of the plan has passed")
+
+
+def _denial(plan: Plan, rule_id: str, reason: str) -> Decision:
+    return Decision(
+        session_id=plan.session_id,
+        epoch=plan.epoch,
+        step=plan.step,
+        verdict=Verdict.DENY,
+        rule_id=rule_id,
+        reason=reason,
+        policy=plan.policy,
+    )
