@@ -13,12 +13,13 @@ from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.message import Message
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Message)
 
 _Put = Callable[[Message, Any], None]
 _Get = Callable[[Message], Any]
 
 
-def to_wire(value: Any, message_type: type[Message]) -> Message:
+def to_wire(value: Any, message_type: type[M]) -> M:
     """Return `value`, a data class, as a message of `message_type`.
 
     Fields correspond by name; a field whose type is a union of data classes (or of a data class
