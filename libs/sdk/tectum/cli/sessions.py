@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.table import Table
@@ -26,7 +27,7 @@ from tectum.recorder.v1 import recorder_pb2, recorder_pb2_grpc
 from tectum.session.v1 import session_pb2
 from tectum.wire import from_wire
 
-_TOLD = {
+_TOLD: dict[str, tuple[Any, type[Any]]] = {
     "TurnStarted": (observation_pb2.TurnStarted, TurnStarted),
     "Plan": (plan_pb2.Plan, Plan),
     "Decision": (plan_pb2.Decision, Decision),

@@ -13,8 +13,10 @@ from tectum.cli.console import Connection, connected, console
 from tectum.recorder.v1 import recorder_pb2, recorder_pb2_grpc
 
 _WIDTH = 48
-_STEP, _SHARE = "tectum.step", "tectum.share"
-"""Attributes of spans; the platform's telemetry names them."""
+_STEP = "tectum.step"
+_ENVIRONMENT = ("execute_tool", "tectum.settle", "tectum.observe")
+_THINKING = ("invoke_agent",)
+"""The attribute and the beginnings of names by which the platform's telemetry tells spans apart."""
 
 
 @click.command()
@@ -87,8 +89,8 @@ def shares(spans: Sequence[recorder_pb2.Span]) -> Table:
     for step in sorted(steps):
         own = steps[step]
         whole = (max(span.end_ns for span in own) - min(span.start_ns for span in own)) / 1e6
-        environment = _union_ms(own, "environment")
-        thinking = _union_ms(own, "thinking")
+        environment = _union_ms(own, _ENVIRONMENT)
+        thinking = _union_ms(own, _THINKING)
         platform = max(0.0, whole - environment - thinking)
         table.add_row(
             str(step), f"{whole:.1f}", f"{environment:.1f}", f"{thinking:.1f}", f"{platform:.1f}"
@@ -96,12 +98,10 @@ def shares(spans: Sequence[recorder_pb2.Span]) -> Table:
     return table
 
 
-def _union_ms(spans: Sequence[recorder_pb2.Span], share: str) -> float:
-    """Length of the union of the spans that carry this share, in milliseconds."""
+def _union_ms(spans: Sequence[recorder_pb2.Span], names: tuple[str, ...]) -> float:
+    """Length of the union of the spans whose names begin so, in milliseconds."""
     total, reached = 0, 0
-    for start, end in sorted(
-        (s.start_ns, s.end_ns) for s in spans if s.attributes.get(_SHARE) == share
-    ):
+    for start, end in sorted((s.start_ns, s.end_ns) for s in spans if s.name.startswith(names)):
         total += max(0, end - max(start, reached))
         reached = max(reached, end)
     return total / 1e6
