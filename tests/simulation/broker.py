@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from libs.errors import Conflict, InvalidRequest, NotFound, WrongState
+from libs.events.appending import check_event
 from libs.events.port import Cleanup, Event, Position, Record, TopicSpec
-from libs.events.stamp import check_event
 from tests.simulation.loop import Node
 from tests.simulation.world import World
 
@@ -164,6 +164,11 @@ class Broker:
             for member in tuple(group.members):
                 if member.node is node:
                     self.evict(member, reason)
+
+    def forget_tails(self, node: Node) -> None:
+        """Send nothing more to the readers without a group of a dead process."""
+        for part in self._parts.values():
+            part.readers[:] = [r for r in part.readers if r.group or r.node is not node]
 
     def members(self) -> list[Reader]:
         """Every live member of every group."""

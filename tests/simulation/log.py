@@ -77,6 +77,12 @@ class SimSubscription:
         committed = self._log.broker.group(reader.group).committed
         committed[place] = max(committed.get(place, 0), offset)
 
+    async def beat(self) -> None:
+        """See the port."""
+        await self._log.request(lambda: None)
+        if self._reader.closed:
+            raise Conflict("MEMBER_EVICTED", "expected a live member, it was evicted")
+
     @property
     def assignment(self) -> frozenset[tuple[str, int]]:
         """See the port."""

@@ -6,10 +6,13 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from libs.errors import DeadlineExceeded, DependencyDown, PlatformError
 from tests.simulation.loop import Node, SimLoop
+
+if TYPE_CHECKING:
+    from tests.simulation.stream import SimStream
 
 Handler = Callable[..., Awaitable[Any]]
 
@@ -38,6 +41,17 @@ class Weather:
     """Most records in one delivery."""
 
 
+@dataclass(slots=True)
+class Trigger:
+    """A fault that waits for the nth time that something is said."""
+
+    kind: str
+    who: str
+    word: str
+    countdown: int
+    call: Callable[[], object]
+
+
 class World:
     """Owns the loop, the seeded randomness of the faults, and the trace."""
 
@@ -50,9 +64,10 @@ class World:
         self.weather = weather
         self.here = self.loop.node("world")
         self.network = Network(self)
+        self.streams: list[SimStream] = []
         self.over = False
         self._trace = trace
-        self._triggers: list[tuple[str, Callable[[str], None]]] = []
+        self._triggers: list[Trigger] = []
         if trace is not None:
             self.loop.on_step = self._on_step
 
@@ -69,13 +84,20 @@ class World:
         self.loop.mix(line)
         if self._trace is not None:
             self._trace(f"{self.now:10.4f} {line}")
-        for prefix, call in tuple(self._triggers):
-            if line.startswith(prefix):
-                call(line)
+        if self._triggers:
+            self._pull(kind, who, what)
 
-    def on(self, prefix: str, call: Callable[[str], None]) -> None:
-        """Call when something is said that starts with `prefix`."""
-        self._triggers.append((prefix, call))
+    def on(self, trigger: Trigger) -> None:
+        """Call it when what it waits for is said, once."""
+        self._triggers.append(trigger)
+
+    def _pull(self, kind: str, who: str, what: str) -> None:
+        for trigger in tuple(self._triggers):
+            if trigger.kind == kind and trigger.who == who and trigger.word in what:
+                trigger.countdown -= 1
+                if trigger.countdown <= 0:
+                    self._triggers.remove(trigger)
+                    trigger.call()
 
     def after(self, delay_s: float, callback: Callable[..., object], *args: Any) -> None:
         """Call back later, whoever is paused or dead."""

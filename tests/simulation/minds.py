@@ -1,0 +1,190 @@
+"""A scripted planner and a guard that lets everything through, as consumers of the simulated log."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import zlib
+from dataclasses import dataclass
+
+from libs.events import topics
+from libs.events.consumer import consume
+from libs.events.messages import decode, encode
+from libs.events.port import EventLog, Producer, Record
+from libs.events.settings import LaneSettings
+from tectum.actions.types import Action, Done, TypeText
+from tectum.protocol.messages import (
+    ActionIssued,
+    Control,
+    ControlKind,
+    Decision,
+    Outcome,
+    Plan,
+    TurnStarted,
+    Verdict,
+)
+from tectum.protocol.types import Epoch
+from tests.simulation.broker import Broker
+from tests.simulation.log import SimEventLog
+from tests.simulation.loop import Node, NodeClock
+from tests.simulation.processes import Process
+from tests.simulation.world import World
+
+_LANES = LaneSettings(commit_interval_s=0.5, attempts_max=40)
+
+
+class Mind(Process):
+    """A service that only reads the log and writes to it."""
+
+    group = ""
+    reads: tuple[str, ...] = ()
+
+    async def body(self, node: Node) -> None:
+        """Consume until the end."""
+        log = SimEventLog(self.broker, node)
+        producer = await log.producer(f"{self.group}/{self.name}")
+        mind = self.create(log, producer, node)
+        rng = random.Random(f"{self.world.seed}/{self.name}/{self.starts}")  # noqa: S311
+        await consume(
+            log,
+            self.group,
+            self.reads,
+            mind.handle,
+            settings=_LANES,
+            clock=NodeClock(node),
+            rng=rng,
+        )
+
+    def create(self, log: EventLog, producer: Producer, node: Node) -> Planner | Guard:
+        """The state of one process."""
+        raise AssertionError(f"{self.name} has no state")
+
+
+@dataclass(slots=True)
+class _Turn:
+    started: TurnStarted
+    awaited: int
+
+
+class Planner:
+    """Plans some inputs and then that it is done; what it forgot it reads from the log."""
+
+    def __init__(
+        self, log: EventLog, producer: Producer, node: Node, numbers: itertools.count[int]
+    ) -> None:
+        self._log, self._producer, self._clock = log, producer, NodeClock(node)
+        self._numbers = numbers
+        self._turns: dict[str, _Turn] = {}
+        self._epochs: dict[str, Epoch] = {}
+
+    async def handle(self, record: Record) -> None:
+        """Take one record."""
+        message = decode(record.event)
+        if isinstance(message, Control):
+            known = self._epochs.get(message.session_id, Epoch())
+            self._epochs[message.session_id] = max(known, message.epoch)
+            if message.kind in (ControlKind.TURN_ENDED, ControlKind.CLOSED):
+                self._turns.pop(message.session_id, None)
+        elif isinstance(message, TurnStarted):
+            await self._begin(message)
+        elif isinstance(message, Outcome):
+            await self._go_on(message)
+
+    async def _begin(self, started: TurnStarted) -> None:
+        known = self._turns.get(started.session_id)
+        if started.epoch < self._epochs.get(started.session_id, Epoch()):
+            return
+        if known is not None and known.started.epoch > started.epoch:
+            return
+        await self._plan(started, started.first_step)
+
+    async def _go_on(self, outcome: Outcome) -> None:
+        turn = self._turns.get(outcome.session_id) or await self._rebuild(outcome)
+        if turn is None or outcome.epoch != turn.started.epoch or outcome.step != turn.awaited:
+            return
+        if outcome.epoch < self._epochs.get(outcome.session_id, Epoch()) or outcome.ended:
+            return
+        await self._plan(turn.started, outcome.step + 1)
+
+    async def _rebuild(self, outcome: Outcome) -> _Turn | None:
+        """The turn of an outcome whose plan an earlier process made."""
+        session_id, found = outcome.session_id, None
+        partition = await self._log.partition_of(topics.OBSERVATIONS, session_id)
+        async for record in self._log.read(topics.OBSERVATIONS, partition, key=session_id):
+            message = decode(record.event)
+            if isinstance(message, TurnStarted) and message.epoch == outcome.epoch:
+                found = message
+        return None if found is None else _Turn(found, outcome.step)
+
+    async def _plan(self, started: TurnStarted, step: int) -> None:
+        steps = 1 + zlib.crc32(started.instruction.encode()) % 3
+        if step - started.first_step >= steps:
+            action = Action(Done())
+        else:
+            number = next(self._numbers)
+            action = Action(TypeText(f"p{number}:{1 + number % 4}"))
+        session_id, epoch = started.session_id, started.epoch
+        plan = Plan(session_id, epoch, step, action, started.body, strategy=started.strategy)
+        event_id = f"{session_id}/{epoch.term}.{epoch.n}/{step}/plan"
+        event = encode(plan, event_id=event_id, subject=session_id, at=self._clock.now())
+        await self._producer.publish(topics.PLANS, event)
+        self._turns[session_id] = _Turn(started, step)
+
+
+class PlannerProcess(Mind):
+    """Runs a planner."""
+
+    group = "planner"
+    reads = (topics.OBSERVATIONS, topics.OUTCOMES, topics.CONTROL)
+
+    def __init__(
+        self, world: World, broker: Broker, name: str, numbers: itertools.count[int]
+    ) -> None:
+        super().__init__(world, broker, name)
+        self._numbers = numbers
+
+    def create(self, log: EventLog, producer: Producer, node: Node) -> Planner:
+        """See Mind."""
+        return Planner(log, producer, node, self._numbers)
+
+
+class Guard:
+    """Allows every plan of the present epoch."""
+
+    def __init__(self, producer: Producer, node: Node) -> None:
+        self._producer, self._clock = producer, NodeClock(node)
+        self._epochs: dict[str, Epoch] = {}
+
+    async def handle(self, record: Record) -> None:
+        """Take one record."""
+        message = decode(record.event)
+        if isinstance(message, Control):
+            known = self._epochs.get(message.session_id, Epoch())
+            self._epochs[message.session_id] = max(known, message.epoch)
+        elif isinstance(message, Plan) and not self._stale(message):
+            await self._issue(message)
+
+    def _stale(self, plan: Plan) -> bool:
+        return plan.epoch < self._epochs.get(plan.session_id, Epoch())
+
+    async def _issue(self, plan: Plan) -> None:
+        decision = Decision(plan.session_id, plan.epoch, plan.step, Verdict.ALLOW)
+        stem = f"{plan.session_id}/{plan.epoch.term}.{plan.epoch.n}/{plan.step}"
+        now, subject = self._clock.now(), plan.session_id
+        event = encode(decision, event_id=f"{stem}/decision", subject=subject, at=now)
+        await self._producer.publish(topics.DECISIONS, event)
+        issued = ActionIssued(plan, decision)
+        event = encode(issued, event_id=f"{stem}/action", subject=subject, at=now)
+        topic = topics.ACTIONS[plan.body.kind]
+        await self._producer.publish(topic, event, partition=plan.body.partition)
+
+
+class GuardProcess(Mind):
+    """Runs a guard."""
+
+    group = "guard"
+    reads = (topics.PLANS, topics.CONTROL)
+
+    def create(self, log: EventLog, producer: Producer, node: Node) -> Guard:
+        """See Mind."""
+        return Guard(producer, node)

@@ -1,0 +1,314 @@
+"""What happens in one seed: who takes part, what callers do, which faults come when."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from libs.events.topics import topic_specs
+from libs.executor.rules import ExecutorRules
+from services.session.domain.rules import SessionRules
+from tectum.protocol.types import BodyKind
+from tests.simulation.broker import Broker
+from tests.simulation.client import Caller, Deed
+from tests.simulation.devices import Device
+from tests.simulation.loop import SimulationStuckError
+from tests.simulation.minds import GuardProcess, PlannerProcess
+from tests.simulation.processes import ExecutorProcess, Process, Replica
+from tests.simulation.view import judge_view
+from tests.simulation.witness import Violation, Witness
+from tests.simulation.world import Trigger, Weather, World
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules in force; the self-test switches one off."""
+
+    session: SessionRules = field(default_factory=SessionRules)
+    executor: ExecutorRules = field(default_factory=ExecutorRules)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A kind of scenario, and how likely each of its faults is."""
+
+    name: str
+    weather: Weather = Weather()
+    callers: tuple[int, int] = (1, 2)
+    environments: tuple[str, ...] = ("fake://a", "robot://a", "speech://a")
+    deeds: tuple[str, ...] = (
+        "instruct",
+        "interrupt",
+        "interrupt",
+        "elsewhere",
+        "sever",
+        "leave",
+        "repeat",
+    )
+    deeds_max: int = 6
+    faults: tuple[str, ...] = ("kill", "pause", "cut", "outage", "evict", "compact")
+    faults_max: int = 4
+    victims: tuple[str, ...] = (
+        "s0",
+        "s1",
+        "s2",
+        "gui0",
+        "gui1",
+        "robot0",
+        "speech0",
+        "planner",
+        "guard",
+    )
+    length_s: float = 8.0
+    triggered: float = 0.6
+    """Chance that a fault waits for a moment of the protocol instead of the clock."""
+
+
+_CALM = Weather(tail=0.0, drop=0.0, duplicate=0.0, log_tail=0.0, lost_ack=0.0)
+_ROUGH = Weather(tail=0.1, drop=0.05, duplicate=0.08, log_tail=0.1, lost_ack=0.03)
+
+PROFILES = (
+    Profile("calm", _CALM, faults=()),
+    Profile("mixed"),
+    Profile("rough", _ROUGH, faults_max=3),
+    Profile(
+        "owners", faults=("kill", "pause", "pause", "cut"), victims=("s0", "s1", "s2"), deeds_max=8
+    ),
+    Profile(
+        "executors", faults=("kill", "kill", "pause"), victims=("gui0", "gui1", "robot0", "speech0")
+    ),
+    Profile("log", faults=("outage", "outage", "evict", "compact", "kill"), faults_max=5),
+    Profile(
+        "interrupts",
+        deeds=("interrupt", "interrupt", "elsewhere", "instruct"),
+        deeds_max=12,
+        callers=(1, 1),
+        faults_max=2,
+    ),
+    Profile(
+        "bodies",
+        environments=("fake://a robot://b speech://c", "speech://c fake://a"),
+        faults_max=3,
+    ),
+)
+
+_MOMENTS = (
+    ("appd", "outcomes"), ("appd", "sessions"), ("appd", "control"), ("appd", "observations"),
+    ("appd", "plans"), ("appd", "actions"), ("recv", "hold"), ("answ", "hold"), ("recv", "ask_lease"),
+    ("answ", "ask_lease"), ("send", "ask_lease"), ("send", "hold"), ("recv", "open_home"), ("hand", ""),
+    ("INPUT", ""), ("fenc", ""),
+)  # fmt: skip
+"""Moments of the protocol that faults wait for: what is said, and a word in it."""
+
+SETTLE_S = 150.0
+"""Simulated seconds without faults in which everything must have ended."""
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of one seed."""
+
+    seed: int
+    profile: str
+    digest: int
+    violations: list[Violation]
+    errors: list[str]
+    steps: int
+    inputs: int
+    interrupts: int
+    length_s: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether every promise was kept."""
+        return not self.violations and not self.errors
+
+
+class Scenario:
+    """One simulated system, from a seed."""
+
+    def __init__(
+        self, seed: int, profile: Profile, rules: Rules, trace: Callable[[str], None] | None
+    ) -> None:
+        self.profile = profile
+        self.random = random.Random(f"scenario/{seed}")  # noqa: S311
+        self.world = World(seed, profile.weather, trace=trace)
+        self.broker = Broker(self.world)
+        self.witness = Witness(self.world)
+        self.broker.ensure(topic_specs(2))
+        self.broker.on_append.append(self.witness.appended)
+        self.processes: dict[str, Process] = {}
+        self._populate(rules)
+        self.callers = [self._caller(index) for index in range(self._count(*profile.callers))]
+        self._plan_faults()
+
+    def _count(self, low: int, high: int) -> int:
+        return low + int(self.random.random() * (high - low + 1))
+
+    def _pick(self, options: tuple[str, ...]) -> str:
+        return options[int(self.random.random() * len(options))]
+
+    def _populate(self, rules: Rules) -> None:
+        world, broker = self.world, self.broker
+        kinds = {
+            "gui0": BodyKind.GUI,
+            "gui1": BodyKind.GUI,
+            "robot0": BodyKind.ROBOT,
+            "speech0": BodyKind.SPEECH,
+        }
+        fleet: dict[BodyKind, list[str]] = {}
+        for name, kind in kinds.items():
+            device = Device(world, name, kind, kind is not BodyKind.GUI, self.witness)
+            self.witness.device(name, enforces_valid_until=device.enforces_valid_until)
+            fleet.setdefault(kind, []).append(name)
+            self.processes[name] = ExecutorProcess(
+                world, broker, device, int(name[-1]), rules.executor
+            )
+        self.replicas = [Replica(world, broker, f"s{n}", fleet, rules.session) for n in range(3)]
+        numbers = itertools.count(1)
+        minds = (
+            PlannerProcess(world, broker, "planner", numbers),
+            GuardProcess(world, broker, "guard"),
+        )
+        self.processes.update({p.name: p for p in (*self.replicas, *minds)})
+
+    def _caller(self, index: int) -> Caller:
+        profile = self.profile
+        script = [
+            Deed(self._pick(profile.deeds), self.random.random() ** 2 * 2.0)
+            for _ in range(self._count(0, profile.deeds_max))
+        ]
+        environment = self._pick(profile.environments)
+        return Caller(self.world, self.witness, f"c{index}", self.replicas, environment, script)
+
+    # faults
+
+    def _plan_faults(self) -> None:
+        if not self.profile.faults:
+            return
+        for _ in range(self._count(1, self.profile.faults_max)):
+            act = self._fault(self._pick(self.profile.faults))
+            if self.random.random() < self.profile.triggered:
+                kind, word = _MOMENTS[int(self.random.random() * len(_MOMENTS))]
+                who = self._pick(self.profile.victims)
+                countdown = 1 + int(self.random.random() ** 2 * 12)
+                fuse = int(self.random.random() ** 2 * 12)
+                self.world.on(Trigger(kind, who, word, countdown, self._fused(who, fuse, act)))
+            else:
+                victim = self._pick(self.profile.victims)
+                self.world.after(self.random.random() * self.profile.length_s, act, victim)
+
+    def _fused(self, who: str, fuse: int, act: Callable[[str], None]) -> Callable[[], None]:
+        def call() -> None:
+            node = self.processes[who].node
+            if node is not None and node.alive and fuse:
+                node.light(fuse, lambda: act(who))
+            else:
+                act(who)
+
+        return call
+
+    def _fault(self, kind: str) -> Callable[[str], None]:
+        draw = self.random.random
+        long_s = draw() ** 2 * 8.0
+        if kind == "kill":
+            return lambda victim: self.processes[victim].kill(long_s)
+        if kind == "pause":
+            return lambda victim: self.processes[victim].pause(long_s)
+        if kind == "cut":
+            others = [name for name in self.processes if draw() < 0.5]
+            return lambda victim: self._cut(victim, others, long_s)
+        if kind == "outage":
+            return lambda _: self.broker.outage(long_s)
+        if kind == "evict":
+            return lambda victim: self._evict(victim)
+        if kind == "compact":
+            return lambda _: self.broker.compact()
+        raise AssertionError(kind)
+
+    def _cut(self, victim: str, others: list[str], length_s: float) -> None:
+        self.world.say("cut", victim, f"from {' '.join(others)} for {length_s:.3f} s")
+        self.world.network.cut([victim], [other for other in others if other != victim])
+        self.world.after(length_s, self.world.network.heal)
+
+    def _evict(self, victim: str) -> None:
+        for member in self.broker.members():
+            if member.node.name == victim:
+                self.broker.evict(member, "at random")
+
+    # the run
+
+    async def run(self) -> None:
+        """Let everybody do their worst, then let everything settle."""
+        world = self.world
+        for process in self.processes.values():
+            world.after(self.random.random() * 0.05, process.start)
+        for caller in self.callers:
+            caller.node.spawn(caller.run())
+        await self._sleep(self.profile.length_s)
+        self._settle()
+        for _ in range(int(SETTLE_S)):
+            await self._sleep(1.0)
+            if all(caller.done for caller in self.callers):
+                break
+        for caller in self.callers:
+            if not caller.done:
+                self.witness.accuse("CALLER_STUCK", f"{caller.name}: {caller.memory}")
+        for _ in range(int(SETTLE_S)):
+            if not self.witness.unfinished():
+                break
+            await self._sleep(1.0)
+        self.witness.finish()
+        for caller in self.callers:
+            judge_view(self.broker, self.witness, caller)
+
+    def _settle(self) -> None:
+        world = self.world
+        world.say("calm", "world", "")
+        world.calm()
+        for process in self.processes.values():
+            world.after(0.1, process.start)
+        for caller in self.callers:
+            caller.finish()
+
+    async def _sleep(self, length_s: float) -> None:
+        woken = self.world.loop.create_future()
+        self.world.after(length_s, lambda: woken.done() or woken.set_result(None))
+        await woken
+
+
+def profile_of(seed: int) -> Profile:
+    """Each seed has one profile."""
+    return PROFILES[seed % len(PROFILES)]
+
+
+def simulate(
+    seed: int,
+    *,
+    rules: Rules | None = None,
+    profile: Profile | None = None,
+    trace: Callable[[str], None] | None = None,
+) -> Result:
+    """Run one seed to its end and say what came of it."""
+    chosen = profile or profile_of(seed)
+    scenario = Scenario(seed, chosen, rules or Rules(), trace)
+    world, witness = scenario.world, scenario.witness
+    try:
+        world.loop.run(scenario.run(), world.here)
+    except SimulationStuckError as stuck:
+        witness.accuse("STUCK", str(stuck))
+    finally:
+        world.over = True
+        result = Result(
+            seed, chosen.name, world.loop.digest, witness.violations, world.loop.errors, world.loop.steps,
+            witness.inputs, witness.interrupts, world.now,
+        )  # fmt: skip
+        world.loop.close()
+    return result
+
+
+def without_faults(profile: Profile) -> Profile:
+    """The same people and weather, and nothing breaks."""
+    return replace(profile, faults=(), weather=_CALM)
