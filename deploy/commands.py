@@ -14,7 +14,9 @@ from libs.rpc.server import until_terminated
 
 
 @click.command()
-@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="TECTUM_EMBEDDED_DATA_DIR.")
+@click.option(
+    "--data-dir", type=click.Path(file_okay=False, path_type=Path), help="TECTUM_EMBEDDED_DATA_DIR."
+)
 def up(data_dir: Path | None) -> None:
     """Run the whole platform in this process until it is told to stop."""
     began = time.monotonic()

@@ -7,12 +7,21 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from deploy.settings import EmbeddedSettings
 from libs.blobs.filesystem import FilesystemBlobStore
 from libs.blobs.settings import BlobSettings
+from libs.events.embedded import EmbeddedEventLog
+from services.gui.__main__ import running as running_gui
+from services.gui.settings import GuiSettings
+from services.memory.__main__ import running as running_memory
+from services.memory.settings import MemorySettings
+from services.planner.__main__ import running as running_planner
+from services.recorder.__main__ import running as running_recorder
+from services.session.__main__ import running as running_session
+from services.session.settings import SessionSettings
+
+from deploy.settings import EmbeddedSettings
 from libs.clock import SystemClock
 from libs.errors import DependencyDown
-from libs.events.embedded import EmbeddedEventLog
 from libs.events.settings import EventSettings
 from libs.events.topics import topic_specs
 from libs.host import Host
@@ -21,18 +30,10 @@ from libs.rpc.channels import Channels
 from libs.rpc.server import PlatformServer, serving
 from libs.rpc.settings import RpcSettings
 from libs.telemetry.setup import TelemetrySettings, running_telemetry
-from services.gui.__main__ import running as running_gui
-from services.gui.settings import GuiSettings
 from services.guard.__main__ import running as running_guard
 from services.guard.settings import GuardSettings
-from services.memory.__main__ import running as running_memory
-from services.memory.settings import MemorySettings
-from services.planner.__main__ import running as running_planner
 from services.planner.settings import PlannerSettings
-from services.recorder.__main__ import running as running_recorder
 from services.recorder.settings import RecorderSettings
-from services.session.__main__ import running as running_session
-from services.session.settings import SessionSettings
 
 
 @asynccontextmanager
@@ -66,17 +67,13 @@ async def _host(
     settings: EmbeddedSettings,
     folder: Path,
 ) -> Host:
-    traces = await stack.enter_async_context(
-        running_telemetry(TelemetrySettings.load(), folder)
-    )
+    traces = await stack.enter_async_context(running_telemetry(TelemetrySettings.load(), folder))
     log = await EmbeddedEventLog.open(folder / "log", EventSettings.load())
     stack.push_async_callback(log.aclose)
     await log.ensure_topics(topic_specs(settings.partitions))
     blobs = FilesystemBlobStore(folder / "blobs", BlobSettings.load())
     stack.push_async_callback(blobs.aclose)
-    channels = Channels(
-        rpc, own_address=server.inner_address, inner_token=server.inner_token
-    )
+    channels = Channels(rpc, own_address=server.inner_address, inner_token=server.inner_token)
     stack.push_async_callback(channels.aclose)
     tasks = await stack.enter_async_context(asyncio.TaskGroup())
     return Host(
