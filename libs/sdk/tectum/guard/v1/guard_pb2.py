@@ -25,13 +25,17 @@ _sym_db = _symbol_database.Default()
 from tectum.event.v1 import plan_pb2 as tectum_dot_event_dot_v1_dot_plan__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btectum/guard/v1/guard.proto\x12\x0ftectum.guard.v1\x1a\x1atectum/event/v1/plan.proto\"3\n\x0c\x43heckRequest\x12#\n\x04plan\x18\x01 \x01(\x0b\x32\x15.tectum.event.v1.Plan\"<\n\rCheckResponse\x12+\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x19.tectum.event.v1.Decision\"\x15\n\x13ListPoliciesRequest\"E\n\x14ListPoliciesResponse\x12-\n\x08policies\x18\x01 \x03(\x0b\x32\x1b.tectum.guard.v1.PolicyInfo\":\n\nPolicyInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t2\xb3\x01\n\x0cGuardService\x12\x46\n\x05\x43heck\x12\x1d.tectum.guard.v1.CheckRequest\x1a\x1e.tectum.guard.v1.CheckResponse\x12[\n\x0cListPolicies\x12$.tectum.guard.v1.ListPoliciesRequest\x1a%.tectum.guard.v1.ListPoliciesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btectum/guard/v1/guard.proto\x12\x0ftectum.guard.v1\x1a\x1atectum/event/v1/plan.proto\"3\n\x0c\x43heckRequest\x12#\n\x04plan\x18\x01 \x01(\x0b\x32\x15.tectum.event.v1.Plan\"<\n\rCheckResponse\x12+\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x19.tectum.event.v1.Decision\"\x15\n\x13ListPoliciesRequest\"E\n\x14ListPoliciesResponse\x12-\n\x08policies\x18\x01 \x03(\x0b\x32\x1b.tectum.guard.v1.PolicyInfo\":\n\nPolicyInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t2\xbd\x01\n\x0cGuardService\x12K\n\x05\x43heck\x12\x1d.tectum.guard.v1.CheckRequest\x1a\x1e.tectum.guard.v1.CheckResponse\"\x03\x90\x02\x01\x12`\n\x0cListPolicies\x12$.tectum.guard.v1.ListPoliciesRequest\x1a%.tectum.guard.v1.ListPoliciesResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tectum.guard.v1.guard_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_GUARDSERVICE'].methods_by_name['Check']._loaded_options = None
+  _globals['_GUARDSERVICE'].methods_by_name['Check']._serialized_options = b'\220\002\001'
+  _globals['_GUARDSERVICE'].methods_by_name['ListPolicies']._loaded_options = None
+  _globals['_GUARDSERVICE'].methods_by_name['ListPolicies']._serialized_options = b'\220\002\001'
   _globals['_CHECKREQUEST']._serialized_start=76
   _globals['_CHECKREQUEST']._serialized_end=127
   _globals['_CHECKRESPONSE']._serialized_start=129
@@ -43,5 +47,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POLICYINFO']._serialized_start=285
   _globals['_POLICYINFO']._serialized_end=343
   _globals['_GUARDSERVICE']._serialized_start=346
-  _globals['_GUARDSERVICE']._serialized_end=525
+  _globals['_GUARDSERVICE']._serialized_end=535
 # @@protoc_insertion_point(module_scope)

@@ -27,13 +27,19 @@ from tectum.event.v1 import observation_pb2 as tectum_dot_event_dot_v1_dot_obser
 from tectum.event.v1 import outcome_pb2 as tectum_dot_event_dot_v1_dot_outcome__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tectum/gui/v1/gui.proto\x12\rtectum.gui.v1\x1a\x1ctectum/event/v1/action.proto\x1a!tectum/event/v1/observation.proto\x1a\x1dtectum/event/v1/outcome.proto\"\x19\n\x17ListEnvironmentsRequest\"P\n\x18ListEnvironmentsResponse\x12\x34\n\x0c\x65nvironments\x18\x01 \x03(\x0b\x32\x1e.tectum.gui.v1.EnvironmentInfo\"U\n\x0f\x45nvironmentInfo\x12\x0e\n\x06scheme\x18\x01 \x01(\t\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12\x10\n\x08\x65xamples\x18\x03 \x03(\t\x12\x0f\n\x07\x61\x63tions\x18\x04 \x03(\t\"(\n\x11OpenScreenRequest\x12\x13\n\x0b\x65nvironment\x18\x01 \x01(\t\"e\n\x12OpenScreenResponse\x12\x11\n\tscreen_id\x18\x01 \x01(\t\x12\'\n\x06screen\x18\x02 \x01(\x0b\x32\x17.tectum.event.v1.Screen\x12\x13\n\x0binstruction\x18\x03 \x01(\t\"#\n\x0eObserveRequest\x12\x11\n\tscreen_id\x18\x01 \x01(\t\":\n\x0fObserveResponse\x12\'\n\x06screen\x18\x01 \x01(\x0b\x32\x17.tectum.event.v1.Screen\"H\n\nActRequest\x12\x11\n\tscreen_id\x18\x01 \x01(\t\x12\'\n\x06\x61\x63tion\x18\x02 \x01(\x0b\x32\x17.tectum.event.v1.Action\"8\n\x0b\x41\x63tResponse\x12)\n\x07outcome\x18\x01 \x01(\x0b\x32\x18.tectum.event.v1.Outcome\"\'\n\x12\x43loseScreenRequest\x12\x11\n\tscreen_id\x18\x01 \x01(\t\"<\n\x13\x43loseScreenResponse\x12%\n\x05score\x18\x01 \x01(\x0b\x32\x16.tectum.event.v1.Score2\xa2\x03\n\nGuiService\x12\x63\n\x10ListEnvironments\x12&.tectum.gui.v1.ListEnvironmentsRequest\x1a\'.tectum.gui.v1.ListEnvironmentsResponse\x12Q\n\nOpenScreen\x12 .tectum.gui.v1.OpenScreenRequest\x1a!.tectum.gui.v1.OpenScreenResponse\x12H\n\x07Observe\x12\x1d.tectum.gui.v1.ObserveRequest\x1a\x1e.tectum.gui.v1.ObserveResponse\x12<\n\x03\x41\x63t\x12\x19.tectum.gui.v1.ActRequest\x1a\x1a.tectum.gui.v1.ActResponse\x12T\n\x0b\x43loseScreen\x12!.tectum.gui.v1.CloseScreenRequest\x1a\".tectum.gui.v1.CloseScreenResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tectum/gui/v1/gui.proto\x12\rtectum.gui.v1\x1a\x1ctectum/event/v1/action.proto\x1a!tectum/event/v1/observation.proto\x1a\x1dtectum/event/v1/outcome.proto\"\x19\n\x17ListEnvironmentsRequest\"P\n\x18ListEnvironmentsResponse\x12\x34\n\x0c\x65nvironments\x18\x01 \x03(\x0b\x32\x1e.tectum.gui.v1.EnvironmentInfo\"U\n\x0f\x45nvironmentInfo\x12\x0e\n\x06scheme\x18\x01 \x01(\t\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12\x10\n\x08\x65xamples\x18\x03 \x03(\t\x12\x0f\n\x07\x61\x63tions\x18\x04 \x03(\t\"(\n\x11OpenScreenRequest\x12\x13\n\x0b\x65nvironment\x18\x01 \x01(\t\"e\n\x12OpenScreenResponse\x12\x11\n\tscreen_id\x18\x01 \x01(\t\x12\'\n\x06screen\x18\x02 \x01(\x0b\x32\x17.tectum.event.v1.Screen\x12\x13\n\x0binstruction\x18\x03 \x01(\t\"#\n\x0eObserveRequest\x12\x11\n\tscreen_id\x18\x01 \x01(\t\":\n\x0fObserveResponse\x12\'\n\x06screen\x18\x01 \x01(\x0b\x32\x17.tectum.event.v1.Screen\"H\n\nActRequest\x12\x11\n\tscreen_id\x18\x01 \x01(\t\x12\'\n\x06\x61\x63tion\x18\x02 \x01(\x0b\x32\x17.tectum.event.v1.Action\"8\n\x0b\x41\x63tResponse\x12)\n\x07outcome\x18\x01 \x01(\x0b\x32\x18.tectum.event.v1.Outcome\"\'\n\x12\x43loseScreenRequest\x12\x11\n\tscreen_id\x18\x01 \x01(\t\"<\n\x13\x43loseScreenResponse\x12%\n\x05score\x18\x01 \x01(\x0b\x32\x16.tectum.event.v1.Score2\xb1\x03\n\nGuiService\x12h\n\x10ListEnvironments\x12&.tectum.gui.v1.ListEnvironmentsRequest\x1a\'.tectum.gui.v1.ListEnvironmentsResponse\"\x03\x90\x02\x01\x12Q\n\nOpenScreen\x12 .tectum.gui.v1.OpenScreenRequest\x1a!.tectum.gui.v1.OpenScreenResponse\x12M\n\x07Observe\x12\x1d.tectum.gui.v1.ObserveRequest\x1a\x1e.tectum.gui.v1.ObserveResponse\"\x03\x90\x02\x01\x12<\n\x03\x41\x63t\x12\x19.tectum.gui.v1.ActRequest\x1a\x1a.tectum.gui.v1.ActResponse\x12Y\n\x0b\x43loseScreen\x12!.tectum.gui.v1.CloseScreenRequest\x1a\".tectum.gui.v1.CloseScreenResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tectum.gui.v1.gui_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_GUISERVICE'].methods_by_name['ListEnvironments']._loaded_options = None
+  _globals['_GUISERVICE'].methods_by_name['ListEnvironments']._serialized_options = b'\220\002\001'
+  _globals['_GUISERVICE'].methods_by_name['Observe']._loaded_options = None
+  _globals['_GUISERVICE'].methods_by_name['Observe']._serialized_options = b'\220\002\001'
+  _globals['_GUISERVICE'].methods_by_name['CloseScreen']._loaded_options = None
+  _globals['_GUISERVICE'].methods_by_name['CloseScreen']._serialized_options = b'\220\002\002'
   _globals['_LISTENVIRONMENTSREQUEST']._serialized_start=138
   _globals['_LISTENVIRONMENTSREQUEST']._serialized_end=163
   _globals['_LISTENVIRONMENTSRESPONSE']._serialized_start=165
@@ -57,5 +63,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLOSESCREENRESPONSE']._serialized_start=749
   _globals['_CLOSESCREENRESPONSE']._serialized_end=809
   _globals['_GUISERVICE']._serialized_start=812
-  _globals['_GUISERVICE']._serialized_end=1230
+  _globals['_GUISERVICE']._serialized_end=1245
 # @@protoc_insertion_point(module_scope)

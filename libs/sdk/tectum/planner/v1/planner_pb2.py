@@ -27,13 +27,15 @@ from tectum.event.v1 import observation_pb2 as tectum_dot_event_dot_v1_dot_obser
 from tectum.event.v1 import outcome_pb2 as tectum_dot_event_dot_v1_dot_outcome__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftectum/planner/v1/planner.proto\x12\x11tectum.planner.v1\x1a\x1ctectum/event/v1/action.proto\x1a!tectum/event/v1/observation.proto\x1a\x1dtectum/event/v1/outcome.proto\"\x17\n\x15ListStrategiesRequest\"M\n\x16ListStrategiesResponse\x12\x33\n\nstrategies\x18\x01 \x03(\x0b\x32\x1f.tectum.planner.v1.StrategyInfo\"F\n\x0cStrategyInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12\x17\n\x0fsettings_schema\x18\x03 \x01(\t\"\x98\x01\n\x04Step\x12\'\n\x06screen\x18\x01 \x01(\x0b\x32\x17.tectum.event.v1.Screen\x12\'\n\x06\x61\x63tion\x18\x02 \x01(\x0b\x32\x17.tectum.event.v1.Action\x12.\n\x06status\x18\x03 \x01(\x0e\x32\x1e.tectum.event.v1.OutcomeStatus\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xa4\x01\n\rDecideRequest\x12\x13\n\x0binstruction\x18\x01 \x01(\t\x12\x10\n\x08strategy\x18\x02 \x01(\t\x12\x19\n\x11strategy_settings\x18\x03 \x01(\t\x12(\n\x07history\x18\x04 \x03(\x0b\x32\x17.tectum.planner.v1.Step\x12\'\n\x06screen\x18\x05 \x01(\x0b\x32\x17.tectum.event.v1.Screen\"_\n\x0e\x44\x65\x63ideResponse\x12\'\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x17.tectum.event.v1.Action\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x14\n\x0c\x65xemplar_ids\x18\x03 \x03(\t2\xc6\x01\n\x0ePlannerService\x12\x65\n\x0eListStrategies\x12(.tectum.planner.v1.ListStrategiesRequest\x1a).tectum.planner.v1.ListStrategiesResponse\x12M\n\x06\x44\x65\x63ide\x12 .tectum.planner.v1.DecideRequest\x1a!.tectum.planner.v1.DecideResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftectum/planner/v1/planner.proto\x12\x11tectum.planner.v1\x1a\x1ctectum/event/v1/action.proto\x1a!tectum/event/v1/observation.proto\x1a\x1dtectum/event/v1/outcome.proto\"\x17\n\x15ListStrategiesRequest\"M\n\x16ListStrategiesResponse\x12\x33\n\nstrategies\x18\x01 \x03(\x0b\x32\x1f.tectum.planner.v1.StrategyInfo\"F\n\x0cStrategyInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12\x17\n\x0fsettings_schema\x18\x03 \x01(\t\"\x98\x01\n\x04Step\x12\'\n\x06screen\x18\x01 \x01(\x0b\x32\x17.tectum.event.v1.Screen\x12\'\n\x06\x61\x63tion\x18\x02 \x01(\x0b\x32\x17.tectum.event.v1.Action\x12.\n\x06status\x18\x03 \x01(\x0e\x32\x1e.tectum.event.v1.OutcomeStatus\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xa4\x01\n\rDecideRequest\x12\x13\n\x0binstruction\x18\x01 \x01(\t\x12\x10\n\x08strategy\x18\x02 \x01(\t\x12\x19\n\x11strategy_settings\x18\x03 \x01(\t\x12(\n\x07history\x18\x04 \x03(\x0b\x32\x17.tectum.planner.v1.Step\x12\'\n\x06screen\x18\x05 \x01(\x0b\x32\x17.tectum.event.v1.Screen\"_\n\x0e\x44\x65\x63ideResponse\x12\'\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x17.tectum.event.v1.Action\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x14\n\x0c\x65xemplar_ids\x18\x03 \x03(\t2\xcb\x01\n\x0ePlannerService\x12j\n\x0eListStrategies\x12(.tectum.planner.v1.ListStrategiesRequest\x1a).tectum.planner.v1.ListStrategiesResponse\"\x03\x90\x02\x01\x12M\n\x06\x44\x65\x63ide\x12 .tectum.planner.v1.DecideRequest\x1a!.tectum.planner.v1.DecideResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tectum.planner.v1.planner_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_PLANNERSERVICE'].methods_by_name['ListStrategies']._loaded_options = None
+  _globals['_PLANNERSERVICE'].methods_by_name['ListStrategies']._serialized_options = b'\220\002\001'
   _globals['_LISTSTRATEGIESREQUEST']._serialized_start=150
   _globals['_LISTSTRATEGIESREQUEST']._serialized_end=173
   _globals['_LISTSTRATEGIESRESPONSE']._serialized_start=175
@@ -47,5 +49,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DECIDERESPONSE']._serialized_start=648
   _globals['_DECIDERESPONSE']._serialized_end=743
   _globals['_PLANNERSERVICE']._serialized_start=746
-  _globals['_PLANNERSERVICE']._serialized_end=944
+  _globals['_PLANNERSERVICE']._serialized_end=949
 # @@protoc_insertion_point(module_scope)
