@@ -107,7 +107,9 @@ class Actor:
         """An action of an older epoch is dropped after looking for an open STARTED of it (rule 13)."""
         entry = self._journal.entry(plan.session_id, plan.step)
         if entry.open and entry.started is not None and entry.started.home == home.body.home:
-            await self._report(home, plan, OutcomeStatus.UNKNOWN, "REPLACED", "begun in an older epoch")
+            await self._report(
+                home, plan, OutcomeStatus.UNKNOWN, "REPLACED", "begun in an older epoch"
+            )
         elif plan.epoch >= home.keeper.floor:
             await self.refuse(home, plan, "ENVIRONMENT_LOST", f"{home.body.home} is gone")
 
@@ -144,7 +146,11 @@ class Actor:
         finally:
             home.acting = None
             home.gate = None
-        result = done[0] if done else self._unknown(home, plan, "KILLED", "its environment was destroyed")
+        result = (
+            done[0]
+            if done
+            else self._unknown(home, plan, "KILLED", "its environment was destroyed")
+        )
         await self._publish(home, plan, result)
 
     async def _perform(self, home: Home, plan: Plan, gate: LeaseGate) -> Outcome | Performed:

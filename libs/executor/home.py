@@ -18,7 +18,12 @@ class Home:
     """State only; the executor decides what to do with it."""
 
     def __init__(
-        self, request: OpenHome, opened: OpenedBody, environment_id: str, keeper: LeaseKeeper, now: float
+        self,
+        request: OpenHome,
+        opened: OpenedBody,
+        environment_id: str,
+        keeper: LeaseKeeper,
+        now: float,
     ) -> None:
         self.session_id = request.session_id
         self.opening_id = request.opening_id

@@ -19,7 +19,7 @@ class ExecutorLimits:
     """Ask again after this part of a lease: 0.05 to 0.5."""
 
     ask_timeout_s: float = 2.0
-    ask_retry_min_s: float = 0.01
+    ask_retry_min_s: float = 0.005
     ask_retry_max_s: float = 0.5
 
     drain_s: float = 2.0
@@ -36,6 +36,9 @@ class ExecutorLimits:
 
     orphan_s: float = 900.0
     """An environment that no owner has granted or held for so long is destroyed."""
+
+    unclaimed_s: float = 60.0
+    """The same, for one that no owner ever granted: the answer to its opening was lost."""
 
     lane_actions_max: int = 16
     """Actions that wait in one home's lane; more are refused with LANE_FULL."""
