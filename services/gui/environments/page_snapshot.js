@@ -6,61 +6,6 @@
   const KEEP_EMPTY = new Set([
     'img', 'canvas', 'progressbar', 'meter', 'video', 'audio', 'cell', 'columnheader', 'tab',
   ]);
-  const SECRET_HINTS = /\b(current-password|new-password|one-time-code|cc-number|cc-csc)\b/;
-
-  const ids = new WeakMap();
-  const nodes = new Map();
-  const secrets = new WeakSet();
-  let last = 0;
-  T.prefix = T.prefix || 'e';
-
-  T.idOf = (node) => {
-    let id = ids.get(node);
-    if (!id) {
-      id = `${T.prefix}.${++last}`;
-      ids.set(node, id);
-      nodes.set(id, new WeakRef(node));
-      // Dead nodes leave with the sweep, so that a page that redraws for hours stays small.
-      if (last % 4096 === 0) for (const [k, ref] of nodes) if (!ref.deref()) nodes.delete(k);
-    }
-    return id;
-  };
-  T.nodeOf = (id) => {
-    const ref = nodes.get(id);
-    const node = ref && ref.deref();
-    return node && node.isConnected ? node : null;
-  };
-  T.taint = (el) => { secrets.add(el); };
-  T.secret = (el) => {
-    if (secrets.has(el)) return true;
-    const hidden = el.type === 'password' || SECRET_HINTS.test(el.autocomplete || '')
-      || (el.nodeType === 1 && getComputedStyle(el).webkitTextSecurity !== 'none');
-    // Once secret, always secret: a page's "show password" does not show it to us.
-    if (hidden) secrets.add(el);
-    return hidden;
-  };
-  T.parentOf = (node) => node.parentNode
-    || (node.host ? node.host : null)
-    || (node.nodeType === 9 && node.defaultView ? node.defaultView.frameElement : null);
-  T.isInside = (node, ancestor) => {
-    for (let at = node, n = 0; at && n < 500; at = at.host || T.parentOf(at), n++) {
-      if (at === ancestor) return true;
-    }
-    return false;
-  };
-  T.activeElement = () => {
-    let at = document.activeElement;
-    for (let n = 0; at && n < 20; n++) {
-      if (at.shadowRoot && at.shadowRoot.activeElement) at = at.shadowRoot.activeElement;
-      else if (T.tag(at) === 'iframe' && inner(at)) at = inner(at).activeElement;
-      else break;
-    }
-    return at && at !== document.body && T.tag(at) !== 'body' ? at : null;
-  };
-  const inner = (frame) => {
-    try { return frame.contentDocument; } catch { return null; }
-  };
-  T.innerDocument = inner;
 
   const valueOf = (el, role, secret) => {
     if (secret) return '';
@@ -198,7 +143,7 @@
       const { style, role, widget } = seen;
       const pointer = style.cursor === 'pointer';
       const clickable = (pointer && !at.pointer) || el.hasAttribute('onclick')
-        || (el.hasAttribute('tabindex') && el.tabIndex >= 0);
+        || (role === 'generic' && el.hasAttribute('tabindex') && el.tabIndex >= 0);
       const own = this.colourOf(style, at);
       const index = this.kept.length;
       const item = { node: el };
@@ -220,7 +165,21 @@
       this.keep(el, at, fields, seen.box);
       Object.assign(item, this.kept.pop());
       this.kept.splice(index, 0, item);
+      this.absorb(item, index, seen.box);
       return 1;
+    }
+
+    // A container that holds one plain text is that text, with the container's role.
+    absorb(item, index, box) {
+      const only = this.kept[index + 1];
+      if (this.kept.length !== index + 2 || only.role !== 'text' || item.text) return;
+      if (only.visible !== item.visible || T.NAMED_BY_CONTENT.has(item.role)) return;
+      this.kept.pop();
+      if (!only.visible) this.offscreen--;
+      item.text = only.text;
+      if (item.name === only.text) item.name = only.name;
+      item.states = Array.from(new Set(item.states.concat(only.states)));
+      if (item.role === 'generic') item.role = 'text';
     }
 
     colourOf(style, at) {
@@ -263,7 +222,7 @@
     }
 
     frame(el, at) {
-      const doc = inner(el);
+      const doc = T.innerDocument(el);
       if (!doc || !doc.body) return 0;
       const rect = el.getBoundingClientRect();
       const origin = {
@@ -293,10 +252,10 @@
         if (!this.paintable(seen.box)) return null;
         name = name || (own && seen.box.seen ? T.boxName(style, el.getBoundingClientRect()) : '');
       } else if (!text && count < 2 && role === 'generic' && !clickable) return null;
-      if (!listed || (at.quiet && listed === 'text')) return null;
+      if (!listed || (at.quiet && listed === 'text') || seen.tag === 'body') return null;
       if (clickable && !widget) {
         states.push('clickable');
-        if (count > 0) name = name || T.textOf(el, 200);
+        if (count > 0) name = name || this.shortName(el);
       }
       const secret = (role === 'textbox' || role === 'searchbox' || role === 'spinbutton')
         && T.secret(el);
@@ -306,6 +265,12 @@
       if (text || own) styleStates(style, form || listed === 'graphics-symbol' ? '' : own, states);
       if (look) states.push(`look:${look}`);
       return { role: listed, name, value: valueOf(el, role, secret), states, text: secret ? '' : text };
+    }
+
+    // What a person would call a clickable container; a long text names nothing.
+    shortName(el) {
+      const text = T.textOf(el, 130);
+      return text.length < 130 ? text : '';
     }
 
     paintable(box) {
@@ -359,39 +324,9 @@
     return nodes.length ? nodes : slot.childNodes;
   };
 
-  // What is at this place, through shadow roots and frames of the same origin; CSS pixels.
-  T.hit = (x, y) => {
-    let root = document, at = null, dx = 0, dy = 0;
-    for (let n = 0; n < 20; n++) {
-      const found = root.elementFromPoint(x - dx, y - dy);
-      if (!found || found === at) break;
-      at = found;
-      if (at.shadowRoot) root = at.shadowRoot;
-      else if (T.tag(at) === 'iframe' && inner(at)) {
-        const rect = at.getBoundingClientRect();
-        dx += rect.left + at.clientLeft; dy += rect.top + at.clientTop;
-        root = inner(at);
-      } else break;
-    }
-    return at;
-  };
-
-  const receives = (node, hit) => {
-    if (!hit) return false;
-    const target = node.nodeType === 3 ? node.parentNode : node;
-    if (T.isInside(hit, target)) return true;
-    if (target.labels) for (const label of target.labels) if (T.isInside(hit, label)) return true;
-    return T.tag(target) === 'option' && T.isInside(hit, target.closest('select'));
-  };
-  T.receives = receives;
-
-  // Fractions of a box in the order in which a person would try them.
-  T.TRIES = [[0.5, 0.5], [0.25, 0.5], [0.75, 0.5], [0.5, 0.25], [0.5, 0.75],
-    [0.15, 0.2], [0.85, 0.2], [0.15, 0.8], [0.85, 0.8], [0.04, 0.5], [0.96, 0.5]];
-
   const covered = (item) => {
     const width = item.box.right - item.box.left, height = item.box.bottom - item.box.top;
-    return !T.TRIES.some(([fx, fy]) => receives(
+    return !T.TRIES.some(([fx, fy]) => T.receives(
       item.node, T.hit(item.box.left + fx * width, item.box.top + fy * height)));
   };
 

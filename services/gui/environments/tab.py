@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from playwright.async_api import CDPSession, Dialog, Page, Request
+from playwright.async_api import Error as PlaywrightError
 
 from services.gui.environments.settings import BrowserSettings
 from services.gui.environments.world import PageBusyError, World
@@ -19,6 +20,14 @@ _ENDLESS = frozenset({"eventsource", "media", "ping", "websocket"})
 """Requests that a settled page may well have under way."""
 
 _LOADING_MAX = 1000
+
+
+async def _caught(call: Coroutine[Any, Any, T]) -> tuple[T | None, Exception | None]:
+    """Keep an error out of the task group, which would wrap it."""
+    try:
+        return await call, None
+    except (PlaywrightError, PageBusyError, TimeoutError) as error:
+        return None, error
 
 
 class BrowserTab:
@@ -61,12 +70,17 @@ class BrowserTab:
     async def unless_dialog(self, call: Coroutine[Any, Any, T]) -> T | None:
         """Return what `call` returns; None where a dialog opens first, since that blocks the page."""
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(call)
+            task = group.create_task(_caught(call))
             asked = group.create_task(self._asked.wait())
             await asyncio.wait((task, asked), return_when=asyncio.FIRST_COMPLETED)
             asked.cancel()
             task.cancel()
-        return None if task.cancelled() else task.result()
+        if task.cancelled():
+            return None
+        result, error = task.result()
+        if error is not None:
+            raise error
+        return result
 
     async def answer_dialog(self, *, accept: bool, text: str) -> None:
         """Answer the open dialog."""

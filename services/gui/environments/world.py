@@ -14,7 +14,7 @@ _NAME = "tectum"
 WITNESS = "tectum-witness"
 """Name of the world that counts input; read it over the debugging port."""
 
-_PARTS = ("page_names.js", "page_snapshot.js", "page_targets.js")
+_PARTS = ("page_names.js", "page_nodes.js", "page_snapshot.js", "page_targets.js")
 
 
 def _script(name: str) -> str:
