@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from libs.errors import Conflict, InvalidRequest, NotFound, WrongState
 from libs.events.appending import check_event
 from libs.events.port import Cleanup, Event, Position, Record, TopicSpec
-from tests.simulation.loop import Node
+from tests.simulation.node import Node
 from tests.simulation.world import World
 
 _QUEUE_LIMIT = 256

@@ -14,6 +14,7 @@ from libs.events.port import Record
 from services.session.domain.messages import (
     Acknowledged,
     Agent,
+    Approval,
     ClientMessage,
     Close,
     Heard,
@@ -25,7 +26,7 @@ from services.session.domain.messages import (
     Refused,
     Resume,
 )
-from tectum.protocol.messages import Control, ControlKind
+from tectum.protocol.messages import Control, ControlKind, Decision, Verdict
 from tests.simulation.processes import Replica
 from tests.simulation.stream import SimStream
 from tests.simulation.witness import Witness
@@ -58,6 +59,7 @@ class _Memory:
     closed: bool = False
     idle: bool = False
     acknowledged: int = 0
+    asked: list[Approval] = field(default_factory=list)
 
 
 class Caller:
@@ -115,9 +117,13 @@ class Caller:
         if not self.memory.token:
             self.memory.waiting.clear()
         try:
+            await self._answered(stream)
+            for message in tuple(self.memory.waiting.values()):
+                await stream.send(message)
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._play(stream, await self._answered(stream)))
+                tasks.create_task(self._play(stream))
                 tasks.create_task(self._listen(stream))
+                tasks.create_task(self._approve(stream))
         except BaseExceptionGroup as group:
             raise _first(group) from None
         finally:
@@ -178,6 +184,9 @@ class Caller:
             self.memory.idle = message.kind is ControlKind.TURN_ENDED
         elif kind == "TurnStarted":
             self.memory.idle = False
+        elif isinstance(message, Decision) and message.verdict is Verdict.ASK:
+            approved = self._random.random() < 0.8
+            self.memory.asked.append(Approval(message.step, approved))
 
     def _accept(self, seq: int) -> None:
         memory = self.memory
@@ -193,9 +202,7 @@ class Caller:
             await self._hear(stream)
         raise _Gone("closed")
 
-    async def _play(self, stream: SimStream, opened: Opened) -> None:
-        for message in tuple(self.memory.waiting.values()):
-            await stream.send(message)
+    async def _play(self, stream: SimStream) -> None:
         while self._script and not self._finishing.is_set():
             deed = self._script[0]
             try:
@@ -209,6 +216,15 @@ class Caller:
         while not self.memory.closed:
             await self._say(stream, Close())
             await self._until(lambda: self.memory.closed, 30.0)
+
+    async def _approve(self, stream: SimStream) -> None:
+        """Answer what is asked, after some thought."""
+        while True:
+            while self.memory.asked:
+                await asyncio.sleep(self._random.random() * 0.5)
+                await self._say(stream, self.memory.asked.pop(0))
+            self._told.clear()
+            await self._told.wait()
 
     async def _until(self, true: Callable[[], bool], limit_s: float) -> None:
         try:

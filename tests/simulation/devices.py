@@ -15,7 +15,7 @@ from tectum.observations.types import Screen
 from tectum.plugins import ActResult, EnvironmentScore, Gate, PluginError
 from tectum.protocol.messages import OutcomeStatus
 from tectum.protocol.types import BodyKind
-from tests.simulation.loop import Node
+from tests.simulation.node import Node
 from tests.simulation.world import World
 
 

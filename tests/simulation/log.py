@@ -13,7 +13,7 @@ from libs.errors import Conflict, DependencyDown, PlatformError
 from libs.events.partitioning import partition_for
 from libs.events.port import Event, Position, Record, TopicSpec
 from tests.simulation.broker import Broker, Reader, tail_of
-from tests.simulation.loop import Node
+from tests.simulation.node import Node
 
 T = TypeVar("T")
 

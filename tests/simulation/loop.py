@@ -13,12 +13,12 @@ from asyncio import events as asyncio_events
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
+
+from tests.simulation.node import NODE, Node, SimHandle, SimTask
 
 T = TypeVar("T")
 
-_NODE: contextvars.ContextVar[Node] = contextvars.ContextVar("simulated_node")
 _MASK = (1 << 64) - 1
 
 
@@ -26,101 +26,8 @@ class SimulationStuckError(AssertionError):
     """Nothing can ever happen again, or too much happened."""
 
 
-class SimTask(asyncio.Task[Any]):
-    """A task that hashes by its serial number, so that sets of tasks have one order in every process."""
-
-    serial = 0
-
-    def __hash__(self) -> int:
-        return self.serial
-
-
-class SimHandle:
-    """A callback of one node, at once or at a moment."""
-
-    __slots__ = ("_when", "args", "callback", "context", "gone", "node")
-
-    def __init__(
-        self,
-        node: Node,
-        callback: Callable[..., object],
-        args: tuple[Any, ...],
-        context: contextvars.Context,
-        when: float = 0.0,
-    ) -> None:
-        self.node = node
-        self.callback = callback
-        self.args = args
-        self.context = context
-        self.gone = False
-        self._when = when
-
-    def cancel(self) -> None:
-        """Never run it."""
-        self.gone = True
-
-    def cancelled(self) -> bool:
-        """Whether it was cancelled."""
-        return self.gone
-
-    def when(self) -> float:
-        """The moment, on the clock of its node."""
-        return self._when
-
-
-class Node:
-    """One process of the simulated system; a restart is another node of the same name."""
-
-    def __init__(self, loop: SimLoop, name: str, index: int, offset_s: float, rate: float) -> None:
-        self.loop = loop
-        self.name = name
-        self.index = index
-        self.offset_s = offset_s
-        self.rate = rate
-        self.alive = True
-        self.paused = False
-        self.ready: deque[SimHandle] = deque()
-        self.tasks: list[SimTask] = []
-        self.fuse = 0
-        """Callbacks until `blow` is called; 0: none is set."""
-        self.blow: Callable[[], object] = lambda: None
-        self.queued = False
-        self.context = contextvars.Context()
-        self.context.run(_NODE.set, self)
-
-    def __repr__(self) -> str:
-        return self.name
-
-    def monotonic(self) -> float:
-        """Seconds on this node's own clock."""
-        return self.offset_s + self.loop.now * self.rate
-
-    def spawn(self, coro: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Start a task that belongs to this node."""
-        return self.context.run(self.loop.create_task, coro)
-
-    def post(self, callback: Callable[..., object], *args: Any) -> None:
-        """Let this node run `callback` when it gets to it; dropped where it is dead."""
-        if self.alive:
-            self.loop.enqueue(SimHandle(self, callback, args, self.context))
-
-    def light(self, callbacks: int, blow: Callable[[], object]) -> None:
-        """Call `blow` after this many more callbacks of this node: faults between two steps of one instant."""
-        self.fuse, self.blow = max(1, callbacks), blow
-
-    def pause(self) -> None:
-        """Run nothing until `resume`; what comes meanwhile is run late, in order."""
-        self.paused = True
-
-    def resume(self) -> None:
-        """Go on."""
-        self.paused = False
-        self.loop.requeue(self)
-
-    def kill(self) -> None:
-        """Never run anything of it again: no finally block, no callback."""
-        self.alive = False
-        self.loop.bury(self)
+class SimulationEscapeError(AssertionError):
+    """Simulated code asked for a thread or a socket."""
 
 
 class SimLoop(asyncio.BaseEventLoop):
@@ -255,7 +162,7 @@ class SimLoop(asyncio.BaseEventLoop):
         return True
 
     def _finalize(self, generator: Any) -> None:
-        node = _NODE.get(None)
+        node = NODE.get(None)
         if node is not None and node.alive and not self._over:
             self.create_task(generator.aclose())
         else:
@@ -274,7 +181,7 @@ class SimLoop(asyncio.BaseEventLoop):
             raise RuntimeError("the simulation is over")
         if context is None:
             context = contextvars.copy_context()
-        handle = SimHandle(context[_NODE], callback, args, context)
+        handle = SimHandle(context[NODE], callback, args, context)
         self.enqueue(handle)
         return handle
 
@@ -300,7 +207,7 @@ class SimLoop(asyncio.BaseEventLoop):
             raise RuntimeError("the simulation is over")
         if context is None:
             context = contextvars.copy_context()
-        node = context[_NODE]
+        node = context[NODE]
         handle = SimHandle(node, callback, args, context, when)
         moment = max((when - node.offset_s) / node.rate, self.now)
         self._serial += 1
@@ -309,7 +216,7 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def time(self) -> float:
         """Seconds on the clock of the node that asks."""
-        return _NODE.get().monotonic()
+        return NODE.get().monotonic()
 
     def create_future(self) -> asyncio.Future[Any]:
         """See asyncio."""
@@ -329,11 +236,19 @@ class SimLoop(asyncio.BaseEventLoop):
         )
         task.serial = self._serial
         task._log_destroy_pending = False  # type: ignore[attr-defined]
-        tasks = (_NODE.get() if context is None else context[_NODE]).tasks
+        tasks = (NODE.get() if context is None else context[NODE]).tasks
         tasks.append(task)
         if len(tasks) & 255 == 0:
             tasks[:] = [task for task in tasks if not task.done()]
         return task
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
+        """Refused: there are no threads.
+
+        Raises:
+            SimulationEscapeError: always.
+        """
+        raise SimulationEscapeError(f"expected no thread, {func!r} wants one")
 
     def get_debug(self) -> bool:
         """See asyncio."""
@@ -351,7 +266,7 @@ class SimLoop(asyncio.BaseEventLoop):
         """Keep what nobody handled: it fails the seed."""
         if not self._over:
             error = context.get("exception")
-            self.errors.append(f"{_NODE.get(None)}: {context.get('message')} ({error!r})")
+            self.errors.append(f"{NODE.get(None)}: {context.get('message')} ({error!r})")
 
     def close(self) -> None:
         """Drop everything; finally blocks of what still hangs run now, and what they say is not heard."""
@@ -375,23 +290,3 @@ def _deaf() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = hook
-
-
-def current_node() -> Node:
-    """The process that runs now."""
-    return _NODE.get()
-
-
-class NodeClock:
-    """`libs.clock.Clock` of one node: offset and rate as its node has them."""
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-
-    def now(self) -> datetime:
-        """Aware UTC."""
-        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self._node.monotonic())
-
-    def monotonic(self) -> float:
-        """Seconds on the node's clock."""
-        return self._node.monotonic()

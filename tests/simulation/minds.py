@@ -1,10 +1,12 @@
-"""A scripted planner and a guard that lets everything through, as consumers of the simulated log."""
+"""A scripted planner and the real guard, as consumers of the simulated log."""
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from libs.events import topics
@@ -12,21 +14,24 @@ from libs.events.consumer import consume
 from libs.events.messages import decode, encode
 from libs.events.port import EventLog, Producer, Record
 from libs.events.settings import LaneSettings
+from services.guard import reactor as guard_reactor
+from services.guard.domain import Desk, Policy
+from services.guard.domain import Guard as GuardDomain
+from services.guard.policy_files import parse_policy
+from services.guard.reactor import GuardReactor
 from tectum.actions.types import Action, Done, TypeText
 from tectum.protocol.messages import (
-    ActionIssued,
     Control,
     ControlKind,
-    Decision,
     Outcome,
     Plan,
+    Target,
     TurnStarted,
-    Verdict,
 )
 from tectum.protocol.types import Epoch
 from tests.simulation.broker import Broker
 from tests.simulation.log import SimEventLog
-from tests.simulation.loop import Node, NodeClock
+from tests.simulation.node import Node, NodeClock
 from tests.simulation.processes import Process
 from tests.simulation.world import World
 
@@ -55,9 +60,13 @@ class Mind(Process):
             rng=rng,
         )
 
-    def create(self, log: EventLog, producer: Producer, node: Node) -> Planner | Guard:
+    def create(self, log: EventLog, producer: Producer, node: Node) -> Planner | GuardReactor:
         """The state of one process."""
         raise AssertionError(f"{self.name} has no state")
+
+
+_URLS = ("fake://a", "fake://b", "fake://c", "ask://a", "fake://d", "fake://e", "deny://a")
+"""Pages of plans; the guard asks about some and denies some."""
 
 
 @dataclass(slots=True)
@@ -119,12 +128,13 @@ class Planner:
     async def _plan(self, started: TurnStarted, step: int) -> None:
         steps = 1 + zlib.crc32(started.instruction.encode()) % 3
         if step - started.first_step >= steps:
-            action = Action(Done())
+            action, target = Action(Done()), Target()
         else:
             number = next(self._numbers)
             action = Action(TypeText(f"p{number}:{1 + number % 4}"))
+            target = Target(url=_URLS[number % len(_URLS)])
         session_id, epoch = started.session_id, started.epoch
-        plan = Plan(session_id, epoch, step, action, started.body, strategy=started.strategy)
+        plan = Plan(session_id, epoch, step, action, started.body, target=target)
         event_id = f"{session_id}/{epoch.term}.{epoch.n}/{step}/plan"
         event = encode(plan, event_id=event_id, subject=session_id, at=self._clock.now())
         await self._producer.publish(topics.PLANS, event)
@@ -148,43 +158,27 @@ class PlannerProcess(Mind):
         return Planner(log, producer, node, self._numbers)
 
 
-class Guard:
-    """Allows every plan of the present epoch."""
+_POLICY = """
+version: 1
+rules:
+  - {id: never, verdict: deny, origins: ["deny:"]}
+  - {id: person, verdict: ask, origins: ["ask:"], actions: any, elements: any, question: "May I?"}
+  - {id: fine, verdict: allow, origins: any, actions: any, elements: any}
+"""
 
-    def __init__(self, producer: Producer, node: Node) -> None:
-        self._producer, self._clock = producer, NodeClock(node)
-        self._epochs: dict[str, Epoch] = {}
 
-    async def handle(self, record: Record) -> None:
-        """Take one record."""
-        message = decode(record.event)
-        if isinstance(message, Control):
-            known = self._epochs.get(message.session_id, Epoch())
-            self._epochs[message.session_id] = max(known, message.epoch)
-        elif isinstance(message, Plan) and not self._stale(message):
-            await self._issue(message)
-
-    def _stale(self, plan: Plan) -> bool:
-        return plan.epoch < self._epochs.get(plan.session_id, Epoch())
-
-    async def _issue(self, plan: Plan) -> None:
-        decision = Decision(plan.session_id, plan.epoch, plan.step, Verdict.ALLOW)
-        stem = f"{plan.session_id}/{plan.epoch.term}.{plan.epoch.n}/{plan.step}"
-        now, subject = self._clock.now(), plan.session_id
-        event = encode(decision, event_id=f"{stem}/decision", subject=subject, at=now)
-        await self._producer.publish(topics.DECISIONS, event)
-        issued = ActionIssued(plan, decision)
-        event = encode(issued, event_id=f"{stem}/action", subject=subject, at=now)
-        topic = topics.ACTIONS[plan.body.kind]
-        await self._producer.publish(topic, event, partition=plan.body.partition)
+@functools.cache
+def _policies() -> Mapping[str, Policy]:
+    return {"simulated": parse_policy("simulated", _POLICY, "minds.py")}
 
 
 class GuardProcess(Mind):
-    """Runs a guard."""
+    """Runs the real reactor of the guard, with a policy that allows, denies and asks."""
 
-    group = "guard"
-    reads = (topics.PLANS, topics.CONTROL)
+    group = guard_reactor.GROUP
+    reads = guard_reactor.TOPICS
 
-    def create(self, log: EventLog, producer: Producer, node: Node) -> Guard:
+    def create(self, log: EventLog, producer: Producer, node: Node) -> GuardReactor:
         """See Mind."""
-        return Guard(producer, node)
+        guard = GuardDomain(_policies(), "simulated")
+        return GuardReactor(log, producer, guard, Desk(100), NodeClock(node))

@@ -22,7 +22,7 @@ from tectum.protocol.types import Body, BodyKind
 from tests.simulation.broker import Broker
 from tests.simulation.devices import Device, DeviceLink
 from tests.simulation.log import SimEventLog
-from tests.simulation.loop import Node, NodeClock
+from tests.simulation.node import Node, NodeClock
 from tests.simulation.world import Handler, World
 
 MEMBER_TIMEOUT_S = 3.0

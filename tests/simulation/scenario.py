@@ -35,7 +35,7 @@ class Profile:
     """A kind of scenario, and how likely each of its faults is."""
 
     name: str
-    weather: Weather = Weather()
+    weather: Weather = field(default_factory=Weather)
     callers: tuple[int, int] = (1, 2)
     environments: tuple[str, ...] = ("fake://a", "robot://a", "speech://a")
     deeds: tuple[str, ...] = (
@@ -275,7 +275,7 @@ class Scenario:
 
     async def _sleep(self, length_s: float) -> None:
         woken = self.world.loop.create_future()
-        self.world.after(length_s, lambda: woken.done() or woken.set_result(None))
+        self.world.after(length_s, woken.set_result, None)
         await woken
 
 

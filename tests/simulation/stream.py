@@ -9,7 +9,7 @@ from typing import Any
 
 from libs.errors import DependencyDown, PlatformError
 from services.session.domain.messages import ClientMessage, Heard
-from tests.simulation.loop import Node
+from tests.simulation.node import Node
 from tests.simulation.world import World
 
 Serve = Callable[

@@ -22,7 +22,7 @@ from tectum.protocol.messages import (
     TurnStarted,
 )
 from tectum.protocol.types import BodyState, Epoch
-from tests.simulation.loop import Node
+from tests.simulation.node import Node
 from tests.simulation.world import World
 
 Step = tuple[str, int]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from libs.errors import DeadlineExceeded, DependencyDown, PlatformError
-from tests.simulation.loop import Node, SimLoop
+from tests.simulation.loop import SimLoop
+from tests.simulation.node import Node
 
 if TYPE_CHECKING:
     from tests.simulation.stream import SimStream
