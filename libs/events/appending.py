@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from libs.errors import Conflict, InvalidRequest, NotFound, WrongState
+from libs.events.cloudevents import RESERVED
 from libs.events.groups import Place
 from libs.events.partitioning import partition_for
 from libs.events.port import Event, TopicSpec
@@ -37,10 +38,10 @@ def check_event(event: Event, event_bytes_max: int) -> None:
             attribute="time",
         )
     for name in event.extensions:
-        if not (name.isascii() and name.isalnum() and name == name.lower()):
+        if name in RESERVED or not (name.isascii() and name.isalnum() and name == name.lower()):
             raise InvalidRequest(
                 "EVENT_MALFORMED",
-                f"extension {name!r}: expected lower-case letters and digits",
+                f"extension {name!r}: expected lower-case letters and digits, no attribute's name",
                 attribute=name,
             )
     size = event_bytes(event)

@@ -5,26 +5,18 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from operator import attrgetter
 
 from libs.clock import Clock
 from libs.errors import Conflict
-from libs.events.appending import (
-    check_partition,
-    check_spec,
-    chosen_place,
-    fenced,
-    no_topic,
-    stamped,
-)
-from libs.events.groups import Groups, Place
-from libs.events.partitioning import partition_for
-from libs.events.port import Cleanup, Event, Position, Record, Subscription, Tail, TopicSpec
-from libs.events.readers import Bells, LocalSubscription, LocalTail, within_bytes
+from libs.events.appending import check_spec, fenced, stamped
+from libs.events.groups import Place
+from libs.events.local import LocalEventLog
+from libs.events.port import Cleanup, Event, Position, Record, TopicSpec
+from libs.events.readers import within_bytes
 from libs.events.settings import EventSettings
 from libs.events.traced import sending
 
@@ -115,7 +107,7 @@ class MemoryProducer:
         waiting.position = self._log.append(waiting.place, event)
 
 
-class MemoryEventLog:
+class MemoryEventLog(LocalEventLog):
     """An EventLog; see the port. What it holds ends with the process.
 
     Compaction and retention run within publishing, once a partition got `clean_records_max`
@@ -123,18 +115,14 @@ class MemoryEventLog:
     """
 
     def __init__(self, clock: Clock, settings: EventSettings | None = None) -> None:
-        self._clock = clock
-        self._settings = settings or EventSettings()
-        self._specs: dict[str, TopicSpec] = {}
+        super().__init__(clock, settings)
         self._partitions: dict[Place, _Partition] = {}
         self._incarnations: dict[str, int] = {}
         self._committed: dict[tuple[str, Place], int] = {}
-        self._groups = Groups(self._settings.member_timeout_s)
-        self._bells = Bells()
 
     async def ensure_topics(self, specs: Sequence[TopicSpec]) -> None:
         """Create what is missing; see the port."""
-        await self._yield()
+        await self._hop()
         for spec in specs:
             check_spec(spec, self._specs.get(spec.name))
         for spec in specs:
@@ -144,34 +132,9 @@ class MemoryEventLog:
 
     async def producer(self, name: str) -> MemoryProducer:
         """Return a producer that fences every earlier one of this name."""
-        await self._yield()
+        await self._hop()
         self._incarnations[name] = incarnation = self._incarnations.get(name, 0) + 1
         return MemoryProducer(self, name, incarnation)
-
-    @asynccontextmanager
-    async def subscribe(self, group: str, topics: Sequence[str]) -> AsyncIterator[Subscription]:
-        """Join a group; see the port."""
-        await self._yield()
-        counts = {topic: self._spec(topic).partitions for topic in topics}
-        subscription = LocalSubscription(
-            self, self._bells, self._settings, self._clock, self._groups, group, counts
-        )
-        try:
-            yield subscription
-        finally:
-            subscription.leave()
-
-    @asynccontextmanager
-    async def tail(self, start: Mapping[Place, int]) -> AsyncIterator[Tail]:
-        """Follow these partitions from these offsets, without a group."""
-        await self._yield()
-        for place in start:
-            self._partition(place)
-        tail = LocalTail(self, self._bells, self._settings, start)
-        try:
-            yield tail
-        finally:
-            tail.leave()
 
     async def read(
         self,
@@ -183,8 +146,9 @@ class MemoryEventLog:
         key: str | None = None,
     ) -> AsyncIterator[Record]:
         """What is there from `start` up to `end`, of one key or all."""
-        await self._yield()
-        found = self._partition((topic, partition))
+        await self._hop()
+        self._check_place((topic, partition))
+        found = self._partitions[(topic, partition)]
         stop = found.end if end is None else min(end, found.end)
         at = start
         while at < stop:
@@ -192,32 +156,11 @@ class MemoryEventLog:
             for record in records:
                 if record.offset < stop and (key is None or record.key == key):
                     yield record
-            await self._yield()
-
-    async def end_offset(self, topic: str, partition: int) -> int:
-        """The offset that the next record will have."""
-        await self._yield()
-        return self._partition((topic, partition)).end
-
-    async def partitions(self, topic: str) -> int:
-        """How many partitions the topic has."""
-        await self._yield()
-        return self._spec(topic).partitions
-
-    async def partition_of(self, topic: str, key: str) -> int:
-        """The partition that `publish` chooses for this key."""
-        await self._yield()
-        return partition_for(key, self._spec(topic).partitions)
-
-    async def committed(self, group: str, topic: str, partition: int) -> int:
-        """The committed offset of a group; 0 where it never committed."""
-        await self._yield()
-        self._partition((topic, partition))
-        return self.committed_offset(group, (topic, partition))
+            await self._hop()
 
     async def clean(self) -> None:
         """Compact and delete now, in every partition."""
-        await self._yield()
+        await self._hop()
         for place, partition in self._partitions.items():
             self._clean(self._specs[place[0]], partition)
 
@@ -225,11 +168,6 @@ class MemoryEventLog:
         """Stop: readers that wait get LOG_DOWN."""
         self._bells.close()
         await asyncio.sleep(0)
-
-    def place(self, topic: str, event: Event, partition: int | None) -> Place:
-        """Check a publish and say where it goes."""
-        self._bells.check_open()
-        return chosen_place(self._spec(topic), event, partition, self._settings.event_bytes_max)
 
     def check_not_fenced(self, name: str, incarnation: int) -> None:
         """Raise Conflict (PRODUCER_FENCED) if a later producer of this name exists."""
@@ -268,23 +206,9 @@ class MemoryEventLog:
 
     async def store_commit(self, group: str, place: Place, offset: int) -> None:
         """Keep a committed offset; lower than before is ignored."""
-        await self._yield()
+        await self._hop()
         if offset > self.committed_offset(group, place):
             self._committed[(group, place)] = offset
-
-    async def _yield(self) -> None:
-        await asyncio.sleep(0)
-        self._bells.check_open()
-
-    def _spec(self, topic: str) -> TopicSpec:
-        spec = self._specs.get(topic)
-        if spec is None:
-            raise no_topic(topic, self._specs)
-        return spec
-
-    def _partition(self, place: Place) -> _Partition:
-        check_partition(self._spec(place[0]), place[1])
-        return self._partitions[place]
 
     @staticmethod
     def _slice(partition: _Partition, start: int, count: int) -> tuple[list[Record], int]:

@@ -64,5 +64,6 @@ def decode(event: Event, *, screens: bool = True) -> Any:
         return from_wire(parsed, cls)
     except (DecodeError, ValueError) as error:
         raise InvalidRequest(
-            "EVENT_MALFORMED", f"expected data of {event.type}, got {len(event.data)} bytes: {error}"
+            "EVENT_MALFORMED",
+            f"expected data of {event.type}, got {len(event.data)} bytes: {error}",
         ) from None

@@ -36,7 +36,7 @@ class EventSettings(Settings):
     fetch_bytes_max: int = Field(default=8_388_608, ge=1_024, le=268_435_456)
     """One fetch stops taking further records once it holds so many bytes of data."""
 
-    clean_records_max: int = Field(default=500, ge=1, le=100_000)
+    clean_records_max: int = Field(default=200, ge=1, le=100_000)
     """Most records that compaction or retention looks at in one go."""
 
     clean_interval_s: float = Field(default=5.0, gt=0, le=3_600)
@@ -48,10 +48,10 @@ class EventSettings(Settings):
     batch_max: int = Field(default=256, ge=1, le=10_000)
     """Most publishes that share one transaction (embedded)."""
 
-    recent_records: int = Field(default=512, ge=1, le=100_000)
+    recent_records: int = Field(default=128, ge=1, le=100_000)
     """Newest records of each partition kept in memory for readers that keep up (embedded)."""
 
-    recent_bytes: int = Field(default=2_097_152, ge=0, le=268_435_456)
+    recent_bytes: int = Field(default=524_288, ge=0, le=268_435_456)
     """Most bytes of data in those, for each partition (embedded)."""
 
     reader_threads: int = Field(default=2, ge=1, le=16)
