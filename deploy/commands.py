@@ -10,7 +10,7 @@ import click
 
 from deploy.settings import EmbeddedSettings
 from libs.errors import PlatformError
-from libs.rpc.server import until_terminated
+from libs.rpc.server import termination
 
 
 @click.command()
@@ -34,10 +34,13 @@ def up(data_dir: Path | None) -> None:
 async def _serve(settings: EmbeddedSettings, began: float) -> None:
     from deploy.embedded import platform  # what it imports takes most of the start
 
-    async with platform(settings) as server:
-        click.echo(f"tectum is ready on {server.address} after {time.monotonic() - began:.2f} s")
-        await until_terminated()
-        click.echo("draining")
+    with termination() as stop:
+        async with platform(settings) as server:
+            click.echo(
+                f"tectum is ready on {server.address} after {time.monotonic() - began:.2f} s"
+            )
+            await stop.wait()
+            click.echo("draining")
 
 
 @click.command()

@@ -23,7 +23,10 @@ def generate(protos: Path, target: Path) -> None:
         subprocess.CalledProcessError: a proto is wrong; protoc has said where.
     """
     names = sorted(str(path) for path in protos.rglob("*.proto"))
-    outs = [f"--{kind}_out={target}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
+    outs = [
+        *(f"--{kind}_out={target}" for kind in ("python", "grpc_python")),
+        *(f"--{kind}_out=quiet:{target}" for kind in ("mypy", "mypy_grpc")),
+    ]
     # protoc finds the plug-ins for mypy on the path.
     path = os.pathsep.join((str(Path(sys.executable).parent), os.defpath))
     subprocess.run(

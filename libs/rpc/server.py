@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -23,6 +24,7 @@ from libs.rpc.settings import RpcSettings
 # What gRPC itself refuses: above the boundary's limit, so that between the two the caller gets a reason.
 _HARD_LIMIT_FACTOR = 4
 _INNER_TENANT = "platform"
+_PORT_MAX = 65_535
 
 
 if TYPE_CHECKING:
@@ -166,15 +168,16 @@ async def running_server(
         yield server
 
 
-async def until_terminated() -> None:
-    """Return on SIGTERM or SIGINT."""
+@contextmanager
+def termination() -> Iterator[asyncio.Event]:
+    """An event that SIGTERM or SIGINT sets, from the start of the block: enter it before saying "ready"."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGTERM, signal.SIGINT)
     for number in numbers:
         loop.add_signal_handler(number, stop.set)
     try:
-        await stop.wait()
+        yield stop
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
@@ -234,6 +237,10 @@ def _credentials(settings: RpcSettings) -> grpc.ServerCredentials:
 
 
 def _bind(server: Any, address: str, credentials: grpc.ServerCredentials | None) -> int:
+    port = address.rpartition(":")[2]
+    # gRPC would bind 99999 as 34463, and a name as whatever /etc/services says.
+    if not address.startswith("unix:") and not (port.isdecimal() and int(port) <= _PORT_MAX):
+        raise InvalidRequest("ADDRESS_WRONG", f"expected host:port, got {address!r}", name=address)
     try:
         if credentials is None:
             return int(server.add_insecure_port(address))
@@ -253,7 +260,7 @@ def _why_not_bound(address: str) -> InvalidRequest | WrongState:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(place)
     except OSError as error:
-        if error.errno == 98:
+        if error.errno == errno.EADDRINUSE:
             return WrongState(
                 "PORT_IN_USE",
                 f"{address} is in use: stop what listens there, or set TECTUM_RPC_ADDRESS to another port",
@@ -262,8 +269,6 @@ def _why_not_bound(address: str) -> InvalidRequest | WrongState:
         return InvalidRequest(
             "ADDRESS_WRONG", f"{address!r} cannot be bound: {error}", name=address
         )
-    except ValueError:
-        return InvalidRequest("ADDRESS_WRONG", f"expected host:port, got {address!r}", name=address)
     return InvalidRequest(
         "ADDRESS_WRONG", f"{address!r} cannot be bound; is the TLS key pair valid?", name=address
     )
