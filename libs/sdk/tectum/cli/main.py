@@ -42,3 +42,7 @@ class _Commands(click.Group):
 @click.version_option(package_name="tectum")
 def main() -> None:
     """Tectum runs multimodal agents: they see, decide, act, and every step is on record."""
+
+
+if __name__ == "__main__":
+    main()
