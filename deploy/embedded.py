@@ -9,7 +9,6 @@ from pathlib import Path
 
 from libs.blobs.filesystem import FilesystemBlobStore
 from libs.blobs.settings import BlobSettings
-from libs.events.embedded import EmbeddedEventLog
 from services.gui.__main__ import running as running_gui
 from services.gui.settings import GuiSettings
 from services.memory.__main__ import running as running_memory
@@ -22,6 +21,7 @@ from services.session.settings import SessionSettings
 from deploy.settings import EmbeddedSettings
 from libs.clock import SystemClock
 from libs.errors import DependencyDown
+from libs.events.embedded import EmbeddedEventLog
 from libs.events.settings import EventSettings
 from libs.events.topics import topic_specs
 from libs.host import Host

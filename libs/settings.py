@@ -56,3 +56,11 @@ class Settings(BaseSettings):
                 for item in error.errors()
             )
             raise ValueError(problems) from None
+
+
+def child_environment(**settings: str) -> dict[str, str]:
+    """The environment for a process of the platform: this one's without its TECTUM_* variables, plus `settings`."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.upper().startswith("TECTUM_")
+    }
+    return kept | settings

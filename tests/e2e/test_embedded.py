@@ -12,10 +12,11 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from deploy.process import RunningPlatform, platform
+from libs.settings import child_environment
 from tectum.client import Agent, TectumError, connect
 from tectum.episodes import run_episode
 from tectum.protocol.messages import ControlKind, Outcome, Plan
-from tests.e2e.running import RunningPlatform, environment, platform
 
 pytestmark = pytest.mark.timeout(120)  # several processes start, one with a browser
 
@@ -30,7 +31,7 @@ def command(up: RunningPlatform, *words: str, code: int = 0) -> str:
     """Run `tectum WORDS` against the platform; returns what it printed."""
     done = subprocess.run(
         [sys.executable, "-m", "tectum.cli.main", *words, "--address", up.address],
-        env=environment(COLUMNS="200"),
+        env=child_environment(COLUMNS="200"),
         capture_output=True,
         text=True,
         timeout=60,
@@ -146,7 +147,7 @@ def test_grpcurl_opens_a_session_and_receives_actions(up: RunningPlatform) -> No
 def test_a_second_server_on_the_port_is_refused(up: RunningPlatform, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tectum.cli.main", "up", "--data-dir", str(tmp_path)],
-        env=environment(TECTUM_RPC_ADDRESS=up.address),
+        env=child_environment(TECTUM_RPC_ADDRESS=up.address),
         capture_output=True,
         text=True,
         timeout=60,
@@ -169,7 +170,7 @@ def test_a_wrong_setting_stops_the_start(
 ) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tectum.cli.main", "up", "--data-dir", str(tmp_path)],
-        env=environment(**{variable: value}),
+        env=child_environment(**{variable: value}),
         capture_output=True,
         text=True,
         timeout=60,
@@ -183,7 +184,7 @@ def test_a_wrong_setting_stops_the_start(
 def test_nobody_there_is_said_plainly() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tectum.cli.main", "sessions", "--address", "127.0.0.1:9"],
-        env=environment(),
+        env=child_environment(),
         capture_output=True,
         text=True,
         timeout=60,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -13,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from libs.settings import child_environment
 
 _READY = re.compile(r"tectum is ready on (\S+) after ([\d.]+) s")
 _START_S = 60.0
@@ -29,7 +30,7 @@ class RunningPlatform:
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=400))
 
     def kill(self) -> None:
-        """kill -9, as a crash."""
+        """Kill -9, as a crash."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
@@ -45,12 +46,6 @@ class RunningPlatform:
             ) from None
 
 
-def environment(**extra: str) -> dict[str, str]:
-    """The variables of a platform under test: none of the developer's own settings."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("TECTUM_")}
-    return kept | {"TECTUM_RPC_ADDRESS": "127.0.0.1:0", "OMP_NUM_THREADS": "1"} | extra
-
-
 @contextmanager
 def platform(
     data_dir: Path, settings: Mapping[str, str] | None = None
@@ -58,7 +53,7 @@ def platform(
     """Start a platform on any free port and stop it at the end."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tectum.cli.main", "up", "--data-dir", str(data_dir)],
-        env=environment(**(settings or {})),
+        env=child_environment(**({"TECTUM_RPC_ADDRESS": "127.0.0.1:0"} | dict(settings or {}))),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -67,8 +62,7 @@ def platform(
     ready = threading.Event()
 
     def read() -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
+        for line in process.stdout or ():
             running.lines.append(line)
             found = _READY.search(line)
             if found:
@@ -79,8 +73,8 @@ def platform(
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
     try:
-        assert ready.wait(_START_S), "no word from the platform"
-        assert running.address, "it did not start:\n" + "".join(running.lines)
+        if not (ready.wait(_START_S) and running.address):
+            raise RuntimeError("the platform did not start:\n" + "".join(running.lines))
         yield running
     finally:
         if process.poll() is None:
