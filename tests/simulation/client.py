@@ -80,7 +80,7 @@ class Caller:
         self.done = False
         self._world, self._witness, self._replicas = world, witness, replicas
         self._environment, self._script = environment, script
-        self._random = random.Random(f"caller/{world.seed}/{name}")  # noqa: S311
+        self._random = random.Random(f"caller/{world.seed}/{name}")
         self._stream: SimStream | None = None
         self._told = asyncio.Event()
         self._finishing = asyncio.Event()
@@ -212,7 +212,8 @@ class Caller:
                 self._script.pop(0)
                 await _DEEDS[deed.what](self, stream)
         await self._finishing.wait()
-        await self._until(lambda: self.memory.idle, 60.0)
+        if not await self._until(lambda: self.memory.idle, 60.0):
+            self._witness.accuse("TURN_STUCK", f"{self.name}: {self.memory}")
         while not self.memory.closed:
             await self._say(stream, Close())
             await self._until(lambda: self.memory.closed, 30.0)
@@ -226,14 +227,15 @@ class Caller:
             self._told.clear()
             await self._told.wait()
 
-    async def _until(self, true: Callable[[], bool], limit_s: float) -> None:
+    async def _until(self, true: Callable[[], bool], limit_s: float) -> bool:
         try:
             async with asyncio.timeout(limit_s):
                 while not true():
                     self._told.clear()
                     await self._told.wait()
         except TimeoutError:
-            return
+            return False
+        return True
 
     async def _say(self, stream: SimStream, message: Any) -> None:
         self.memory.seq += 1

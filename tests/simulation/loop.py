@@ -41,7 +41,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self._over = False
         self._is_running = False
         super().__init__()
-        self._random = random.Random(f"schedule/{seed}")  # noqa: S311
+        self._random = random.Random(f"schedule/{seed}")
         self._runnable: list[Node] = []
         self._timers: list[tuple[float, int, SimHandle]] = []
         self._serial = 0

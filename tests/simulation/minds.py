@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from libs.events import topics
 from libs.events.consumer import consume
+from libs.events.dedupe import HighWaterMarks
 from libs.events.messages import decode, encode
 from libs.events.port import EventLog, Producer, Record
 from libs.events.settings import LaneSettings
@@ -44,12 +45,18 @@ class Mind(Process):
     group = ""
     reads: tuple[str, ...] = ()
 
+    def __init__(
+        self, world: World, broker: Broker, name: str, marks: type[HighWaterMarks]
+    ) -> None:
+        super().__init__(world, broker, name)
+        self._marks = marks
+
     async def body(self, node: Node) -> None:
         """Consume until the end."""
         log = SimEventLog(self.broker, node)
         producer = await log.producer(f"{self.group}/{self.name}")
         mind = self.create(log, producer, node)
-        rng = random.Random(f"{self.world.seed}/{self.name}/{self.starts}")  # noqa: S311
+        rng = random.Random(f"{self.world.seed}/{self.name}/{self.starts}")
         await consume(
             log,
             self.group,
@@ -58,6 +65,7 @@ class Mind(Process):
             settings=_LANES,
             clock=NodeClock(node),
             rng=rng,
+            marks=self._marks(_LANES.marks_max),
         )
 
     def create(self, log: EventLog, producer: Producer, node: Node) -> Planner | GuardReactor:
@@ -148,9 +156,14 @@ class PlannerProcess(Mind):
     reads = (topics.OBSERVATIONS, topics.OUTCOMES, topics.CONTROL)
 
     def __init__(
-        self, world: World, broker: Broker, name: str, numbers: itertools.count[int]
+        self,
+        world: World,
+        broker: Broker,
+        name: str,
+        marks: type[HighWaterMarks],
+        numbers: itertools.count[int],
     ) -> None:
-        super().__init__(world, broker, name)
+        super().__init__(world, broker, name, marks)
         self._numbers = numbers
 
     def create(self, log: EventLog, producer: Producer, node: Node) -> Planner:

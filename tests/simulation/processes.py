@@ -58,7 +58,7 @@ class Process:
         self.node: Node | None = None
         self.starts = 0
         self.wanted = True
-        draw = random.Random(f"clock/{world.seed}/{name}")  # noqa: S311
+        draw = random.Random(f"clock/{world.seed}/{name}")
         self._offset_s = draw.random() * 1000.0
         self._rate = 1.0 + (draw.random() - 0.5) * 0.02
 
@@ -212,7 +212,7 @@ class Replica(Process):
             executors=Executors(self.world, node, self._fleet),
             codec=messages,
             clock=NodeClock(node),
-            rng=random.Random(f"{self.world.seed}/{stem}"),  # noqa: S311
+            rng=random.Random(f"{self.world.seed}/{stem}"),
             new_id=lambda: f"{stem}.{next(counter)}",
             new_token=lambda: f"token.{stem}.{next(counter)}",
             address=self.name,

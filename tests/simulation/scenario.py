@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from libs.events.dedupe import HighWaterMarks
 from libs.events.topics import topic_specs
 from libs.executor.rules import ExecutorRules
 from services.session.domain.rules import SessionRules
@@ -28,6 +29,7 @@ class Rules:
 
     session: SessionRules = field(default_factory=SessionRules)
     executor: ExecutorRules = field(default_factory=ExecutorRules)
+    marks: type[HighWaterMarks] = HighWaterMarks
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ class Result:
     inputs: int
     interrupts: int
     length_s: float
+    parts: list[str]
 
     @property
     def ok(self) -> bool:
@@ -130,10 +133,18 @@ class Scenario:
     """One simulated system, from a seed."""
 
     def __init__(
-        self, seed: int, profile: Profile, rules: Rules, trace: Callable[[str], None] | None
+        self,
+        seed: int,
+        profile: Profile,
+        rules: Rules,
+        trace: Callable[[str], None] | None,
+        drop: frozenset[str],
     ) -> None:
         self.profile = profile
-        self.random = random.Random(f"scenario/{seed}")  # noqa: S311
+        self._drop = drop
+        self.parts: list[str] = []
+        """Names of what `drop` may leave out."""
+        self.random = random.Random(f"scenario/{seed}")
         self.world = World(seed, profile.weather, trace=trace)
         self.broker = Broker(self.world)
         self.witness = Witness(self.world)
@@ -146,6 +157,10 @@ class Scenario:
 
     def _count(self, low: int, high: int) -> int:
         return low + int(self.random.random() * (high - low + 1))
+
+    def _keeps(self, part: str) -> bool:
+        self.parts.append(part)
+        return part not in self._drop
 
     def _pick(self, options: tuple[str, ...]) -> str:
         return options[int(self.random.random() * len(options))]
@@ -169,8 +184,8 @@ class Scenario:
         self.replicas = [Replica(world, broker, f"s{n}", fleet, rules.session) for n in range(3)]
         numbers = itertools.count(1)
         minds = (
-            PlannerProcess(world, broker, "planner", numbers),
-            GuardProcess(world, broker, "guard"),
+            PlannerProcess(world, broker, "planner", rules.marks, numbers),
+            GuardProcess(world, broker, "guard", rules.marks),
         )
         self.processes.update({p.name: p for p in (*self.replicas, *minds)})
 
@@ -180,6 +195,7 @@ class Scenario:
             Deed(self._pick(profile.deeds), self.random.random() ** 2 * 2.0)
             for _ in range(self._count(0, profile.deeds_max))
         ]
+        script = [deed for n, deed in enumerate(script) if self._keeps(f"c{index}.{n}")]
         environment = self._pick(profile.environments)
         return Caller(self.world, self.witness, f"c{index}", self.replicas, environment, script)
 
@@ -188,17 +204,20 @@ class Scenario:
     def _plan_faults(self) -> None:
         if not self.profile.faults:
             return
-        for _ in range(self._count(1, self.profile.faults_max)):
+        for number in range(self._count(1, self.profile.faults_max)):
             act = self._fault(self._pick(self.profile.faults))
-            if self.random.random() < self.profile.triggered:
-                kind, word = _MOMENTS[int(self.random.random() * len(_MOMENTS))]
-                who = self._pick(self.profile.victims)
-                countdown = 1 + int(self.random.random() ** 2 * 12)
-                fuse = int(self.random.random() ** 2 * 12)
+            who = self._pick(self.profile.victims)
+            kind, word = _MOMENTS[int(self.random.random() * len(_MOMENTS))]
+            countdown = 1 + int(self.random.random() ** 2 * 12)
+            fuse = int(self.random.random() ** 2 * 12)
+            waits = self.random.random() < self.profile.triggered
+            when = self.random.random() * self.profile.length_s
+            if not self._keeps(f"f{number}"):
+                continue
+            if waits:
                 self.world.on(Trigger(kind, who, word, countdown, self._fused(who, fuse, act)))
             else:
-                victim = self._pick(self.profile.victims)
-                self.world.after(self.random.random() * self.profile.length_s, act, victim)
+                self.world.after(when, act, who)
 
     def _fused(self, who: str, fuse: int, act: Callable[[str], None]) -> Callable[[], None]:
         def call() -> None:
@@ -290,10 +309,11 @@ def simulate(
     rules: Rules | None = None,
     profile: Profile | None = None,
     trace: Callable[[str], None] | None = None,
+    drop: frozenset[str] = frozenset(),
 ) -> Result:
-    """Run one seed to its end and say what came of it."""
+    """Run one seed to its end, without the parts to drop, and say what came of it."""
     chosen = profile or profile_of(seed)
-    scenario = Scenario(seed, chosen, rules or Rules(), trace)
+    scenario = Scenario(seed, chosen, rules or Rules(), trace, drop)
     world, witness = scenario.world, scenario.witness
     try:
         world.loop.run(scenario.run(), world.here)
@@ -303,7 +323,7 @@ def simulate(
         world.over = True
         result = Result(
             seed, chosen.name, world.loop.digest, witness.violations, world.loop.errors, world.loop.steps,
-            witness.inputs, witness.interrupts, world.now,
+            witness.inputs, witness.interrupts, world.now, scenario.parts,
         )  # fmt: skip
         world.loop.close()
     return result

@@ -61,7 +61,7 @@ class World:
     ) -> None:
         self.seed = seed
         self.loop = SimLoop(seed)
-        self.random = random.Random(f"world/{seed}")  # noqa: S311
+        self.random = random.Random(f"world/{seed}")
         self.weather = weather
         self.here = self.loop.node("world")
         self.network = Network(self)

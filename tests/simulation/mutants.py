@@ -1,0 +1,141 @@
+"""The protocol with one rule switched off, for the simulator's self-test."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from libs.events.dedupe import HighWaterMarks
+from libs.events.port import Record
+from libs.executor.journal import Mark
+from libs.executor.lease import Lease
+from libs.executor.rules import ExecutorRules
+from services.session.domain.rules import SessionRules
+from tectum.protocol.types import BodyState, Epoch
+from tests.simulation.scenario import Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One rule switched off, and the promises of which it must break one."""
+
+    name: str
+    rules: Rules
+    breaks: frozenset[str]
+
+
+class _NoTermProof(SessionRules):
+    def proves_term(self) -> bool:
+        return False
+
+
+class _GrantsDuringHold(SessionRules):
+    def may_grant(self, fences_under_way: int) -> bool:
+        return True
+
+
+class _AcknowledgesFirst(SessionRules):
+    def holds_before_acknowledging(self) -> bool:
+        return False
+
+
+class _NoFenceAtTakeover(SessionRules):
+    def fences_at_takeover(self) -> bool:
+        return False
+
+
+class _ExpiredAtOnce(SessionRules):
+    def quiet_at(self, taken_at: float, granted_at: float | None, lease_s: float) -> float:
+        return taken_at
+
+
+class _CursorFirst(SessionRules):
+    def event_before_cursor(self) -> bool:
+        return False
+
+
+class _IdByOwner(SessionRules):
+    def client_event_id(self, session_id: str, client_id: str, client_seq: int, term: int) -> str:
+        return f"{session_id}/client/{client_id}/{client_seq}/{term}"
+
+
+class _UnknownEarly(SessionRules):
+    def may_report_unknown(self, state: BodyState, enforces_valid_until: bool) -> bool:
+        return True
+
+
+class _NoFloor(ExecutorRules):
+    def accepts(self, floor: Epoch, granted: Epoch) -> bool:
+        return True
+
+
+class _RenewsExpired(ExecutorRules):
+    def renews(self, now: float, old: Lease | None, epoch: Epoch) -> bool:
+        return old is not None
+
+    def may_act(self, before: Lease, now: Lease | None) -> bool:
+        return now is not None and now.number == before.number
+
+
+class _ActsBeforeAcknowledged(ExecutorRules):
+    def waits_for_acknowledgement(self) -> bool:
+        return False
+
+
+class _LosersAct(ExecutorRules):
+    def won(self, first: Mark | None, mine: Mark) -> bool:
+        return True
+
+
+class _NoRecheck(ExecutorRules):
+    def may_act(self, before: Lease, now: Lease | None) -> bool:
+        return True
+
+
+class _AnotherLease(ExecutorRules):
+    def may_act(self, before: Lease, now: Lease | None) -> bool:
+        return now is not None and now.epoch == before.epoch
+
+
+class _NoDrain(ExecutorRules):
+    def drains(self) -> bool:
+        return False
+
+
+class _LeavesLeftovers(ExecutorRules):
+    def destroys_leftovers(self) -> bool:
+        return False
+
+
+class _OneMark(HighWaterMarks):
+    def slot(self, record: Record) -> Hashable:
+        return record.event.source
+
+
+def _session(name: str, rules: SessionRules, *breaks: str) -> Mutant:
+    return Mutant(name, Rules(session=rules), frozenset(breaks))
+
+
+def _executor(name: str, rules: ExecutorRules, *breaks: str) -> Mutant:
+    return Mutant(name, Rules(executor=rules), frozenset(breaks))
+
+
+MUTANTS = (
+    _session("no-term-proof", _NoTermProof(), "STALE"),
+    _session("grant-during-hold", _GrantsDuringHold(), "STALE"),
+    _session("acknowledge-first", _AcknowledgesFirst(), "STALE", "ACK_FIRST"),
+    _session("no-fence-at-takeover", _NoFenceAtTakeover(), "STALE"),
+    _session("expired-at-once", _ExpiredAtOnce(), "STALE", "AFTER_OUTCOME"),
+    _session("cursor-first", _CursorFirst(), "CURSOR_FIRST", "ACK_LOST"),
+    _session("id-by-owner", _IdByOwner(), "DONE_TWICE"),
+    _session("early-unknown", _UnknownEarly(), "AFTER_OUTCOME"),
+    _executor("no-floor", _NoFloor(), "STALE"),
+    _executor("renews-expired", _RenewsExpired(), "STALE", "AFTER_OUTCOME"),
+    _executor("acts-before-acknowledged", _ActsBeforeAcknowledged(), "UNJOURNALED"),
+    _executor("losers-act", _LosersAct(), "TWICE", "LOSER_ACTED"),
+    _executor("no-recheck", _NoRecheck(), "STALE"),
+    _executor("another-lease", _AnotherLease(), "AFTER_OUTCOME"),
+    _executor("no-drain", _NoDrain(), "STALE"),
+    _executor("leaves-leftovers", _LeavesLeftovers(), "AFTER_OUTCOME"),
+    Mutant("one-mark", Rules(marks=_OneMark), frozenset({"TURN_STUCK"})),
+)
