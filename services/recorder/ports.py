@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from libs.blobs.port import BlobStore, blob_key
 from libs.clock import Clock
+from libs.telemetry.port import TraceReader
 from services.recorder.events import FinishedSegment, StoredEvent
 
-__all__ = ["BlobStore", "Clock", "Codec", "Decode", "Span", "Spool", "TraceReader", "blob_key"]
+__all__ = ["BlobStore", "Clock", "Codec", "Decode", "Spool", "TraceReader", "blob_key"]
 
 Decode = Callable[[StoredEvent], object | None]
 """The event's message as plain data (tectum.protocol.messages); None where it is of no known type or broken.
@@ -74,27 +74,4 @@ class Codec(Protocol):
 
     async def sha256(self, data: bytes) -> str:
         """Lower-case hexadecimal."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """One span of a trace; times are nanoseconds since the Unix epoch."""
-
-    trace_id: str
-    span_id: str
-    parent_span_id: str
-    name: str
-    start_ns: int
-    end_ns: int
-    service: str = ""
-    status: str = ""
-    attributes: Mapping[str, str] = field(default_factory=dict)
-
-
-class TraceReader(Protocol):
-    """The spans that this platform keeps."""
-
-    async def spans(self, session_id: str) -> Sequence[Span]:
-        """All spans of the session's traces, by start; empty where there are none."""
         ...

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from libs.clock import Clock
 from libs.errors import Conflict, DependencyDown, Overloaded, PlatformError
+from libs.events.deadletters import DeadLetters
 from libs.events.messages import encode
 from libs.events.port import EventLog, Producer, Record, Subscription
 from libs.events.topics import ACTIONS, DEAD_LETTER_SUFFIX, TRAJECTORIES, topic_specs
@@ -49,6 +50,7 @@ class RecorderReactor:
         self._settings = settings
         self._on_degraded = on_degraded
         self._degraded = ""
+        self._dead_letters = DeadLetters(log, GROUP, clock)
         self._positions: dict[tuple[str, int], int] = {}
         self._one_at_a_time = asyncio.Lock()
         self._closed = asyncio.Event()
@@ -60,16 +62,16 @@ class RecorderReactor:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._seal_all(producer))
-                tasks.create_task(self._read_all(producer))
+                tasks.create_task(self._read_all())
         except* Conflict as error:
             _log.error("replaced by another recorder", extra={"error": str(error.exceptions[0])})
             await self._on_degraded("PRODUCER_FENCED")
 
-    async def _read_all(self, producer: Producer) -> None:
+    async def _read_all(self) -> None:
         while True:
             try:
                 async with self._log.subscribe(GROUP, TOPICS) as subscription:
-                    await self._read(subscription, producer)
+                    await self._read(subscription)
             except Conflict as error:
                 if error.reason != "MEMBER_EVICTED":
                     raise
@@ -77,13 +79,13 @@ class RecorderReactor:
                 _log.warning("the log does not answer", extra={"error": str(error)})
                 await asyncio.sleep(self._settings.retry_s)
 
-    async def _read(self, subscription: Subscription, producer: Producer) -> None:
+    async def _read(self, subscription: Subscription) -> None:
         self._look_for_closed()
         while True:
             records = await subscription.fetch()
 
             async def record(records: Sequence[Record] = records) -> None:
-                await self._record(records, producer)
+                await self._record(records)
 
             await self._insist(record)
             await self._commit(subscription, records)
@@ -91,31 +93,20 @@ class RecorderReactor:
             if len(records) < _FULL_BATCH:
                 await asyncio.sleep(self._settings.flush_s)
 
-    async def _record(self, records: Sequence[Record], producer: Producer) -> None:
+    async def _record(self, records: Sequence[Record]) -> None:
         async with self._one_at_a_time:
             for rejected in await self._recorder.record(records):
-                await self._reject(rejected, producer)
+                await self._reject(rejected)
             for record in records:
                 place = (record.topic, record.partition)
                 self._positions[place] = max(self._positions.get(place, 0), record.offset + 1)
 
-    async def _reject(self, rejected: Rejected, producer: Producer) -> None:
-        record = rejected.record
-        fields = {"reason": rejected.reason, "topic": record.topic, "offset": record.offset}
+    async def _reject(self, rejected: Rejected) -> None:
+        record, error = rejected.record, rejected.error
+        fields = {"reason": error.reason, "topic": record.topic, "offset": record.offset}
         _log.warning("event outside any trajectory", extra=fields)
-        if record.topic.endswith(DEAD_LETTER_SUFFIX):
-            return
-        extensions = {
-            **record.event.extensions,
-            "dlqreason": rejected.reason,
-            "dlqmessage": rejected.message,
-            "dlqtopic": record.topic,
-            "dlqpartition": str(record.partition),
-            "dlqoffset": str(record.offset),
-        }
-        await producer.publish(
-            record.topic + DEAD_LETTER_SUFFIX, replace(record.event, extensions=extensions)
-        )
+        if not record.topic.endswith(DEAD_LETTER_SUFFIX):
+            await self._dead_letters.put(record, error, attempts=1)
 
     async def _commit(self, subscription: Subscription, records: Sequence[Record]) -> None:
         """Commit what was read; at once, so that an embedded log needs one transaction for all of it."""

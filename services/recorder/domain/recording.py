@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from libs.errors import PlatformError
+from libs.errors import InvalidRequest, PlatformError, WrongState
 from libs.events.port import Record
 from services.recorder.domain.archive import Archive
 from services.recorder.domain.facts import Facts
@@ -35,8 +35,7 @@ class Rejected:
     """A record that cannot be in a trajectory; it belongs into the dead-letter topic."""
 
     record: Record
-    reason: str
-    message: str
+    error: PlatformError
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +110,8 @@ class Recorder:
             if record.event.subject:
                 by_session.setdefault(record.event.subject, []).append(record)
             else:
-                rejected.append(
-                    Rejected(record, "SUBJECT_MISSING", "expected a session id, got ''")
-                )
+                missing = InvalidRequest("SUBJECT_MISSING", "expected a session id, got ''")
+                rejected.append(Rejected(record, missing))
         for session_id, found in by_session.items():
             manifest = await self._find_sealed(session_id)
             if manifest is None:
@@ -211,9 +209,11 @@ class _Late:
             return None
         return Rejected(
             record,
-            "TRAJECTORY_SEALED",
-            f"expected events of {record.event.subject!r} before its trajectory was sealed,"
-            f" got {record.event.type!r} {record.event.id!r}",
+            WrongState(
+                "TRAJECTORY_SEALED",
+                f"expected events of {record.event.subject!r} before its trajectory was sealed,"
+                f" got {record.event.type!r} {record.event.id!r}",
+            ),
         )
 
 
