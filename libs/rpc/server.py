@@ -135,6 +135,11 @@ class PlatformServer(grpc.aio.Server):
         for name in ("", *names):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
+    async def report(self, service: str, *, serving: bool) -> None:
+        """Say through grpc.health.v1 whether `service` can do its work; ignored once stopping."""
+        status = health_pb2.HealthCheckResponse
+        await self._health.set(service, status.SERVING if serving else status.NOT_SERVING)
+
     async def stop(self, grace: float | None = None) -> None:
         """Say NOT_SERVING, refuse new calls, wait `grace` seconds for those under way, cut the rest."""
         if not self._stopped:
