@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from libs.errors import InvalidRequest, NotFound
+from libs.telemetry.port import Span
 from services.recorder.domain.archive import Archive
 from services.recorder.domain.manifest import Manifest
 from services.recorder.events import StoredEvent
@@ -84,7 +85,7 @@ class RecorderServicer(recorder_pb2_grpc.RecorderServiceServicer):
             raise NotFound(
                 "TRACE_NOT_FOUND", f"expected a traced session, got {request.session_id!r}"
             )
-        return pb.GetTraceResponse(spans=[to_wire(span, pb.Span) for span in spans])
+        return pb.GetTraceResponse(spans=[_span(span) for span in spans])
 
 
 def _check_sha256(sha256: str) -> None:
@@ -97,9 +98,15 @@ def _check_sha256(sha256: str) -> None:
 
 
 def _manifest(manifest: Manifest) -> pb.Manifest:
-    message = to_wire(manifest, pb.Manifest)
-    assert isinstance(message, pb.Manifest)
-    return message
+    message: Any = to_wire(manifest, pb.Manifest)
+    filled: pb.Manifest = message
+    return filled
+
+
+def _span(span: Span) -> pb.Span:
+    message: Any = to_wire(span, pb.Span)
+    filled: pb.Span = message
+    return filled
 
 
 def _event(event: StoredEvent) -> pb.RecordedEvent:

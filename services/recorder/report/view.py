@@ -12,6 +12,7 @@ from services.recorder.report.model import (
     NoteView,
     PageView,
     Picture,
+    StepView,
 )
 from services.recorder.report.notes import client_note, control_note, score_note
 from services.recorder.report.steps import Step, picture_of
