@@ -51,7 +51,7 @@ def platform(
     data_dir: Path, settings: Mapping[str, str] | None = None
 ) -> Iterator[RunningPlatform]:
     """Start a platform on any free port and stop it at the end."""
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 - our own module, under our own interpreter
         [sys.executable, "-m", "tectum.cli.main", "up", "--data-dir", str(data_dir)],
         env=child_environment(**({"TECTUM_RPC_ADDRESS": "127.0.0.1:0"} | dict(settings or {}))),
         stdout=subprocess.PIPE,
