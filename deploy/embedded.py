@@ -68,7 +68,8 @@ async def _host(
     folder: Path,
 ) -> Host:
     traces = await stack.enter_async_context(running_telemetry(TelemetrySettings.load(), folder))
-    log = await EmbeddedEventLog.open(folder / "log", EventSettings.load())
+    clock = SystemClock()
+    log = await EmbeddedEventLog.open(folder / "log", clock=clock, settings=EventSettings.load())
     stack.push_async_callback(log.aclose)
     await log.ensure_topics(topic_specs(settings.partitions))
     blobs = FilesystemBlobStore(folder / "blobs", BlobSettings.load())
@@ -81,7 +82,7 @@ async def _host(
         blobs=blobs,
         server=server,
         tasks=tasks,
-        clock=SystemClock(),
+        clock=clock,
         data_dir=folder,
         address=server.inner_address,
         channel=channels,
