@@ -44,6 +44,8 @@ class KeptBlobs:
 
     async def get(self, sha256: str) -> bytes:
         """The bytes under this hash."""
+        if sha256 not in self.by_hash:
+            raise PluginError("FILE_UNKNOWN", f"expected a kept file, got {sha256!r}")
         return self.by_hash[sha256]
 
 
@@ -80,11 +82,12 @@ async def open_environment(
 def as_text(screen: Screen) -> str:
     """An observation for a person: one element a line, indented by its place in the tree."""
     parents = {element.id: element.parent_id for element in screen.elements}
-    lines = [
+    head = (
         f"{screen.size.width}x{screen.size.height} url={screen.url!r} title={screen.title!r}"
         f" focused={screen.focused_id or '-'} settled={screen.settled}"
         f" omitted={screen.elements_omitted} dialog={screen.dialog!r}"
-    ]
+    )
+    lines = [head]
     for element in screen.elements:
         depth, up = 0, element.parent_id
         while up and depth < 20:

@@ -48,10 +48,18 @@ class Gate(Protocol):
 
 
 class BlobSink(Protocol):
-    """Where an environment puts screenshots."""
+    """Where an environment puts screenshots, and finds files to upload."""
 
     async def put(self, data: bytes, content_type: str) -> str:
         """Store the bytes and return their SHA-256 in lower-case hexadecimal."""
+        ...
+
+    async def get(self, sha256: str) -> bytes:
+        """Return the bytes stored under this hash.
+
+        Raises:
+            PluginError: nothing was stored under it (FILE_UNKNOWN).
+        """
         ...
 
 
@@ -145,6 +153,13 @@ class EnvironmentProvider(Protocol):
     @property
     def actions(self) -> frozenset[type]:
         """The classes of `tectum.actions.types` that its environments carry out."""
+        ...
+
+    async def destroy_leftovers(self, owner: str) -> None:
+        """Destroy what an earlier process of this owner left, and mark what this one starts.
+
+        Called once, before the first `open`; `owner` is a word that survives the process.
+        """
         ...
 
     async def open(self, uri: str, options: OpenOptions) -> Environment:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from playwright.async_api import Error as PlaywrightError
 
-from services.gui.environments.chromium import Chromium, shared
 from services.gui.environments.environment import PERFORMERS, BrowserEnvironment
 from services.gui.environments.hand import Refused
 from services.gui.environments.navigation import check_url
+from services.gui.environments.provider import ChromiumProvider
 from services.gui.environments.settings import BrowserSettings
 from tectum.geometry import Size
 from tectum.plugins import OpenOptions, PluginError
@@ -17,7 +17,7 @@ from tectum.plugins import OpenOptions, PluginError
 _PREFIX = "browser://"
 
 
-class BrowserProvider:
+class BrowserProvider(ChromiumProvider):
     """Opens `browser://`, `browser://example.org/page` and `browser://http://127.0.0.1:8000/`."""
 
     scheme = "browser"
@@ -31,16 +31,6 @@ class BrowserProvider:
     )
     actions = frozenset(PERFORMERS)
 
-    def __init__(self, settings: BrowserSettings) -> None:
-        self._settings = settings
-        self._chromium: Chromium | None = None
-
-    def chromium(self) -> Chromium:
-        """The process's Chromium, taken at first use."""
-        if self._chromium is None:
-            self._chromium = shared(self._settings)
-        return self._chromium
-
     async def open(self, uri: str, options: OpenOptions) -> BrowserEnvironment:
         """Open the start page.
 
@@ -48,24 +38,26 @@ class BrowserProvider:
             PluginError: URI_MALFORMED, BROWSER_MISSING, PAGE_UNREACHABLE.
         """
         url = self._start_url(uri)
-        browser = await self.chromium().browser()
-        size = Size(self._settings.width, self._settings.height)
+        browser = await self.chromium.browser()
+        size = Size(self.settings.width, self.settings.height)
         context = await browser.new_context(
             viewport={"width": size.width, "height": size.height},
-            device_scale_factor=self._settings.scale,
+            device_scale_factor=self.settings.scale,
             accept_downloads=False,
         )
-        environment = BrowserEnvironment(context, self._settings, options, size=size)
+        environment = BrowserEnvironment(
+            context, self.settings, options, self.chromium.clipboard, size=size
+        )
         try:
             tab = await environment.adopt(await context.new_page())
             await tab.unless_dialog(
                 tab.page.goto(
                     url,
                     wait_until="domcontentloaded",
-                    timeout=self._settings.navigate_s_max * 1000,
+                    timeout=self.settings.navigate_s_max * 1000,
                 )
             )
-            await tab.settle(quiet_ms=self._settings.quiet_ms)
+            await tab.settle(quiet_ms=self.settings.quiet_ms)
         except PlaywrightError as error:
             await environment.aclose()
             raise PluginError(
@@ -82,16 +74,10 @@ class BrowserProvider:
             raise PluginError("URI_MALFORMED", f"expected {_PREFIX}URL, got {uri!r}")
         try:
             return check_url(
-                uri[len(_PREFIX) :] or "about:blank", allow_files=self._settings.allow_files
+                uri[len(_PREFIX) :] or "about:blank", allow_files=self.settings.allow_files
             )
         except Refused as refused:
             raise PluginError("URI_MALFORMED", str(refused)) from None
-
-    async def aclose(self) -> None:
-        """Give Chromium back."""
-        if self._chromium is not None:
-            chromium, self._chromium = self._chromium, None
-            await chromium.release()
 
 
 def provider() -> BrowserProvider:

@@ -9,6 +9,9 @@ import weakref
 from playwright.async_api import Browser, Playwright, async_playwright
 from playwright.async_api import Error as PlaywrightError
 
+from libs.offload import Offload
+from services.gui.environments.clipboard import SharedClipboard
+from services.gui.environments.leftovers import kill_marked
 from services.gui.environments.settings import BrowserSettings
 from tectum.plugins import PluginError
 
@@ -22,6 +25,9 @@ _ARGUMENTS = (
     "--mute-audio",
 )
 
+_MARK = "--tectum-owner="
+"""On Chromium's command line, so that a later process knows it again; a pid could be reused."""
+
 
 class Chromium:
     """Starts Chromium at first use and again after it died."""
@@ -32,10 +38,8 @@ class Chromium:
         self._playwright: Playwright | None = None
         self._browser: Browser | None = None
         self._users = 0
-        self.marker = ""
-        """A word on the command line by which a later process knows this one's Chromium."""
-        self.clipboard = asyncio.Lock()
-        """Chromium has one clipboard for all its contexts: whoever uses it owns it meanwhile."""
+        self._owner = ""
+        self.clipboard = SharedClipboard()
 
     def use(self) -> Chromium:
         """Count a user; the last one's `release` stops Chromium."""
@@ -79,12 +83,24 @@ class Chromium:
                 ) from error
             return self._browser
 
+    async def destroy_leftovers(self, owner: str) -> None:
+        """Kill every Chromium that an earlier process of `owner` started, and mark our own."""
+        async with self._lock:
+            if self._browser is not None:
+                return
+            self._owner = owner
+            offload = Offload("leftovers", threads=1, waiting=0)
+            try:
+                await offload.run(kill_marked, f"{_MARK}{owner}")
+            finally:
+                await offload.aclose()
+
     def _arguments(self) -> list[str]:
         arguments = list(_ARGUMENTS)
         if self._settings.debug_port:
             arguments.append(f"--remote-debugging-port={self._settings.debug_port}")
-        if self.marker:
-            arguments.append(f"--tectum-owner={self.marker}")
+        if self._owner:
+            arguments.append(f"{_MARK}{self._owner}")
         return arguments
 
     async def _stop(self) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 from playwright.async_api import BrowserContext, Page
 from playwright.async_api import Error as PlaywrightError
 
-from services.gui.environments import fields, keys, navigation, pointer
+from services.gui.environments import exchange, fields, keys, navigation, pointer
+from services.gui.environments.clipboard import Clipboard, SharedClipboard
 from services.gui.environments.hand import Hand, Pressed, Refused
-from services.gui.environments.observation import to_screen
+from services.gui.environments.observation import to_screen, without_secrets
 from services.gui.environments.settings import BrowserSettings
 from services.gui.environments.tab import BrowserTab
 from services.gui.environments.world import PageBusyError
@@ -24,6 +25,7 @@ from tectum.actions.types import (
     Click,
     Drag,
     Focus,
+    GetClipboard,
     GoTo,
     HoldKey,
     Hover,
@@ -34,18 +36,22 @@ from tectum.actions.types import (
     MouseDown,
     MouseUp,
     Navigate,
+    OperateTab,
     Screenshot,
     Scroll,
     SelectOption,
     SelectText,
+    SetClipboard,
     Swipe,
     TypeText,
+    UploadFiles,
     Wait,
     WaitUntilStable,
+    Zoom,
 )
 from tectum.geometry import Size
 from tectum.observations.types import Screen, Tab
-from tectum.plugins import ActResult, EnvironmentScore, Gate, OpenOptions, PluginError
+from tectum.plugins import ActResult, BlobSink, EnvironmentScore, Gate, OpenOptions, PluginError
 from tectum.protocol.messages import OutcomeStatus
 from tectum.protocol.types import BlobRef
 
@@ -75,7 +81,15 @@ PERFORMERS: dict[type, Performer] = {
     Wait: navigation.wait,
     WaitUntilStable: navigation.nothing,
     Screenshot: navigation.nothing,
+    OperateTab: navigation.operate_tab,
+    Zoom: navigation.zoom,
+    SetClipboard: exchange.set_clipboard,
+    GetClipboard: exchange.get_clipboard,
+    UploadFiles: exchange.upload_files,
 }
+
+LOOKING = (Screenshot, WaitUntilStable, Wait, GetClipboard, Zoom)
+"""What touches nothing, and so is allowed beside an open dialog and behind a closed gate."""
 
 
 class BrowserEnvironment:
@@ -86,6 +100,7 @@ class BrowserEnvironment:
         context: BrowserContext,
         settings: BrowserSettings,
         options: OpenOptions,
+        clipboard: SharedClipboard,
         *,
         size: Size,
         performers: Mapping[type, Performer] = PERFORMERS,
@@ -95,6 +110,7 @@ class BrowserEnvironment:
         self._context = context
         self._settings = settings
         self._options = options
+        self.clipboard = _clipboard(clipboard, context)
         self._size = size
         self._performers = performers
         self._exclude = exclude
@@ -115,6 +131,39 @@ class BrowserEnvironment:
     def tab(self) -> BrowserTab:
         """The tab in front."""
         return self._tabs[self._active]
+
+    @property
+    def blobs(self) -> BlobSink:
+        """Where files come from and pictures go."""
+        return self._options.blobs
+
+    async def open_tab(self) -> None:
+        """Open an empty tab and put it in front."""
+        if len(self._tabs) >= self._settings.tabs_max:
+            raise Refused("TOO_MANY_TABS", f"expected at most {self._settings.tabs_max} tabs")
+        await self.adopt(await self._context.new_page())
+
+    async def show_tab(self, index: int) -> None:
+        """Put the tab at this position in front."""
+        tab = self._tab_at(index)
+        await tab.page.bring_to_front()
+        self._active = index
+
+    async def close_tab(self, index: int) -> None:
+        """Close the tab at this position, unless it is the last."""
+        tab = self._tab_at(index)
+        if len(self._tabs) == 1:
+            raise Refused("LAST_TAB", "expected another tab to stay open, this is the last one")
+        await tab.page.close()
+        self._tabs.remove(tab)
+        self._active = min(self._active - (index < self._active), len(self._tabs) - 1)
+
+    def _tab_at(self, index: int) -> BrowserTab:
+        if not 0 <= index < len(self._tabs):
+            raise Refused(
+                "TAB_UNKNOWN", f"expected a tab from 0 to {len(self._tabs) - 1}, got {index}"
+            )
+        return self._tabs[index]
 
     async def adopt(self, page: Page) -> BrowserTab:
         """Take a page of this context as a tab, and put it in front."""
@@ -146,8 +195,12 @@ class BrowserEnvironment:
         )
         for page in self._context.pages:
             if page not in known and not page.is_closed():
+                if len(self._tabs) >= self._settings.tabs_max:
+                    await page.close()
+                    continue
                 with contextlib.suppress(PlaywrightError):
-                    await self.adopt(page)
+                    tab = await self.adopt(page)
+                    self._settled = await tab.settle(quiet_ms=self._settings.quiet_ms)
         if not self._tabs:
             raise PluginError("ENVIRONMENT_LOST", "the last tab is closed")
 
@@ -221,12 +274,10 @@ class BrowserEnvironment:
         try:
             await self._meet_pages()
             hand.tab = self.tab
-            if self.tab.dialog is not None and not isinstance(
-                action.kind, AnswerDialog | Wait | Screenshot | WaitUntilStable
-            ):
-                raise Refused("DIALOG_OPEN", "expected answer_dialog while a dialog is open")
-            await self._let_go(hand)
-            result = await performer(hand, action.kind)
+            self._check_dialog(action)
+            if not isinstance(action.kind, LOOKING):
+                await self._let_go(hand)
+            result = self._without_secrets(await performer(hand, action.kind))
             settling_ms = await self._settle(hand)
         except Refused as refused:
             return _failed(refused.reason, str(refused))
@@ -234,8 +285,16 @@ class BrowserEnvironment:
             raise self._lost(error) from error
         return ActResult(result=result, touched=tuple(hand.touched), settling_ms=settling_ms)
 
+    def _check_dialog(self, action: Action) -> None:
+        if self.tab.dialog is not None and not isinstance(action.kind, (AnswerDialog, *LOOKING)):
+            raise Refused("DIALOG_OPEN", "expected answer_dialog while a dialog is open")
+
+    def _without_secrets(self, text: str) -> str:
+        return without_secrets(text, self._options.secrets.values())
+
     def _hand(self, seen: Screen | None, gate: Gate) -> Hand:
         return Hand(
+            around=self,
             tab=self.tab,
             seen=seen,
             gate=gate,
@@ -257,6 +316,8 @@ class BrowserEnvironment:
 
     async def _settle(self, hand: Hand) -> float:
         began = time.monotonic()
+        if self.tab.page.is_closed():
+            return 0.0
         self._settled = await self.tab.settle(
             quiet_ms=max(hand.quiet_ms, self._settings.quiet_ms), exclude=self._exclude
         )
@@ -274,10 +335,27 @@ class BrowserEnvironment:
         return None
 
     async def aclose(self) -> None:
-        """Destroy the context."""
-        with contextlib.suppress(PlaywrightError, TimeoutError):
+        """Destroy the context.
+
+        Raises:
+            PluginError: Chromium did not say that it is closed (LAST_LINK_STUCK).
+        """
+        try:
             async with asyncio.timeout(self._settings.reply_s_max):
                 await self._context.close()
+        except TimeoutError:
+            raise PluginError("LAST_LINK_STUCK", "Chromium does not close the context") from None
+        except PlaywrightError as error:
+            browser = self._context.browser
+            if browser is not None and browser.is_connected():
+                raise PluginError("LAST_LINK_STUCK", str(error).splitlines()[0]) from error
+
+
+def _clipboard(shared: SharedClipboard, context: BrowserContext) -> Clipboard:
+    browser = context.browser
+    if browser is None:
+        raise PluginError("BROWSER_GONE", "Chromium died while a context was made")
+    return Clipboard(shared, browser)
 
 
 def _failed(reason: str, message: str) -> ActResult:

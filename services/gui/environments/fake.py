@@ -247,6 +247,9 @@ class FakeProvider:
     examples: Sequence[str] = ("fake://", "fake://?steps=5&primitives=3&delay_ms=0")
     actions = _ACTIONS
 
+    async def destroy_leftovers(self, owner: str) -> None:
+        """A form leaves nothing behind."""
+
     async def open(self, uri: str, options: OpenOptions) -> FakeEnvironment:
         """Make a form.
 

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
+from playwright.async_api import Error as PlaywrightError
+
+from services.gui.environments.clipboard import Clipboard
 from services.gui.environments.settings import BrowserSettings
 from services.gui.environments.tab import BrowserTab
 from tectum.actions.frames import FrameError, to_screen
 from tectum.actions.types import ElementPoint, Point
 from tectum.geometry import Box
 from tectum.observations.types import Screen
-from tectum.plugins import Gate
+from tectum.plugins import BlobSink, Gate
+
+T = TypeVar("T")
+
+_HANDED_OVER_S = 0.5
+"""After this long a navigation is under way and no longer waits to begin."""
 
 
 class Refused(Exception):
@@ -43,10 +52,45 @@ class Pressed:
     """An action was held half-way: the next one releases everything first."""
 
 
+class Surroundings(Protocol):
+    """What lies around the page: the other tabs, the clipboard, files."""
+
+    @property
+    def clipboard(self) -> Clipboard:
+        """This environment's own clipboard."""
+        ...
+
+    @property
+    def blobs(self) -> BlobSink:
+        """Where files come from and pictures go."""
+        ...
+
+    async def open_tab(self) -> None:
+        """Open an empty tab and put it in front."""
+        ...
+
+    async def show_tab(self, index: int) -> None:
+        """Put the tab at this position in front.
+
+        Raises:
+            Refused: TAB_UNKNOWN.
+        """
+        ...
+
+    async def close_tab(self, index: int) -> None:
+        """Close the tab at this position, unless it is the last.
+
+        Raises:
+            Refused: TAB_UNKNOWN, LAST_TAB.
+        """
+        ...
+
+
 @dataclass(slots=True)
 class Hand:
     """What a performer works with during one action."""
 
+    around: Surroundings
     tab: BrowserTab
     seen: Screen | None
     gate: Gate
@@ -58,15 +102,37 @@ class Hand:
     quiet_ms: float = 0.0
 
     async def input(self, call: Coroutine[Any, Any, Any]) -> bool:
-        """Hand one primitive input to the page; False where a dialog opened meanwhile."""
+        """Hand one primitive input to the page; False where a dialog opened meanwhile.
+
+        The gate is left only once the page has taken it: until then it could still begin.
+        """
         try:
-            async with self.gate.input():
+            async with self.gate.input(), asyncio.timeout(self.settings.reply_s_max):
                 done = await self.tab.unless_dialog(_true(call))
         except BaseException:
             self.pressed.interrupted = True
             call.close()
             raise
         return bool(done)
+
+    async def load(self, call: Coroutine[Any, Any, Any]) -> None:
+        """Hand a navigation to the page; loading goes on after the gate was left."""
+        loaded = asyncio.Event()
+        try:
+            async with contextlib.AsyncExitStack() as inside:
+                await inside.enter_async_context(self.gate.input())
+                async with asyncio.TaskGroup() as group:
+                    task = group.create_task(_then(self.tab.unless_dialog(_caught(call)), loaded))
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_HANDED_OVER_S):
+                            await loaded.wait()
+                    await inside.aclose()
+        except BaseException:
+            call.close()
+            raise
+        error = task.result()
+        if error is not None:
+            raise error
 
     async def reach(self, point: Point) -> Place:
         """Return where `point` is now, after scrolling to it and waiting until it can be hit.
@@ -131,3 +197,18 @@ class Hand:
 async def _true(call: Coroutine[Any, Any, Any]) -> bool:
     await call
     return True
+
+
+async def _caught(call: Coroutine[Any, Any, Any]) -> PlaywrightError | None:
+    try:
+        await call
+    except PlaywrightError as error:
+        return error
+    return None
+
+
+async def _then(call: Coroutine[Any, Any, T], done: asyncio.Event) -> T:
+    try:
+        return await call
+    finally:
+        done.set()

@@ -9,7 +9,33 @@ _KEYS_MAX = 8
 _HOLD_S_MAX = 10.0
 
 _NAMED = frozenset(
-    ["Alt", "AltGraph", "ArrowDown", "ArrowLeft", "ArrowRight", "ArrowUp", "Backspace", "CapsLock", "ContextMenu", "Control", "Delete", "End", "Enter", "Escape", "Home", "Insert", "Meta", "NumLock", "PageDown", "PageUp", "Pause", "PrintScreen", "ScrollLock", "Shift", "Tab"]
+    {
+        "Alt",
+        "AltGraph",
+        "ArrowDown",
+        "ArrowLeft",
+        "ArrowRight",
+        "ArrowUp",
+        "Backspace",
+        "CapsLock",
+        "ContextMenu",
+        "Control",
+        "Delete",
+        "End",
+        "Enter",
+        "Escape",
+        "Home",
+        "Insert",
+        "Meta",
+        "NumLock",
+        "PageDown",
+        "PageUp",
+        "Pause",
+        "PrintScreen",
+        "ScrollLock",
+        "Shift",
+        "Tab",
+    }
 ) | {f"F{number}" for number in range(1, 13)}
 
 _OTHER = {"Ctrl": "Control", "Esc": "Escape", "Return": "Enter", "Space": " ", "Del": "Delete",
@@ -63,9 +89,20 @@ async def chord(hand: Hand, keys: list[str]) -> None:
 
 
 async def key_chord(hand: Hand, kind: KeyChord) -> str:
-    """Press keys together."""
-    await chord(hand, _names(kind.keys))
+    """Press keys together; a chord of the clipboard works on this environment's own."""
+    keys = _names(kind.keys)
+    if _of_clipboard({*keys, *hand.pressed.keys}):
+        async with hand.around.clipboard.lent():
+            await chord(hand, keys)
+    else:
+        await chord(hand, keys)
     return ""
+
+
+def _of_clipboard(keys: set[str]) -> bool:
+    if keys & {"Control", "Meta"}:
+        return bool({key.lower() for key in keys} & {"c", "x", "v", "insert"})
+    return "Shift" in keys and bool(keys & {"Insert", "Delete"})
 
 
 async def hold_key(hand: Hand, kind: HoldKey) -> str:

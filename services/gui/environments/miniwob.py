@@ -14,8 +14,9 @@ from urllib.parse import parse_qsl, urlsplit
 from playwright.async_api import BrowserContext
 from playwright.async_api import Error as PlaywrightError
 
-from services.gui.environments.chromium import Chromium, shared
+from services.gui.environments.clipboard import SharedClipboard
 from services.gui.environments.environment import PERFORMERS, BrowserEnvironment
+from services.gui.environments.provider import ChromiumProvider
 from services.gui.environments.settings import BrowserSettings
 from tectum.actions.types import (
     Action,
@@ -35,7 +36,11 @@ _SIZE = Size(160, 210)
 _FURNITURE = ("#query", "#reward-display", "#click-canvas", "#sync-task-cover")
 """The instruction, which is told apart, and what MiniWoB itself draws for its authors."""
 
-_STYLE = "#reward-display, #click-canvas { display: none !important; }"
+_STYLE = (
+    "#reward-display, #click-canvas { display: none !important; }"
+    # A click on the cover would begin another episode.
+    " #sync-task-cover { pointer-events: none !important; }"
+)
 
 _READY_MS_MAX = 3000.0
 
@@ -64,10 +69,14 @@ class MiniwobEnvironment(BrowserEnvironment):
     """One episode of one task."""
 
     def __init__(
-        self, context: BrowserContext, settings: BrowserSettings, options: OpenOptions
+        self,
+        context: BrowserContext,
+        settings: BrowserSettings,
+        options: OpenOptions,
+        clipboard: SharedClipboard,
     ) -> None:
         super().__init__(
-            context, settings, options,
+            context, settings, options, clipboard,
             size=_SIZE, performers=_ACTIONS, exclude=_FURNITURE, style=_STYLE,
         )  # fmt: skip
         self._instruction = ""
@@ -111,10 +120,8 @@ class MiniwobEnvironment(BrowserEnvironment):
         )  # fmt: skip
 
     async def score(self) -> EnvironmentScore | None:
-        """The page's raw reward; None before its episode is over."""
+        """The page's raw reward; 0 as long as its episode is not over."""
         state = await self._state()
-        if not state["done"]:
-            return None
         return EnvironmentScore(float(state["raw"]), success=state["raw"] > 0)
 
     async def _state(self) -> dict[str, Any]:
@@ -130,23 +137,13 @@ class MiniwobEnvironment(BrowserEnvironment):
         return state
 
 
-class MiniwobProvider:
+class MiniwobProvider(ChromiumProvider):
     """Opens `miniwob://TASK?seed=N`."""
 
     scheme = "miniwob"
     summary = "The tasks of MiniWoB++, seeded, with their original time limit and scorer."
     examples: Sequence[str] = ("miniwob://click-test?seed=0", "miniwob://use-autocomplete?seed=7")
     actions = frozenset(_ACTIONS)
-
-    def __init__(self, settings: BrowserSettings) -> None:
-        self._settings = settings
-        self._chromium: Chromium | None = None
-
-    def chromium(self) -> Chromium:
-        """The process's Chromium, taken at first use."""
-        if self._chromium is None:
-            self._chromium = shared(self._settings)
-        return self._chromium
 
     async def open(self, uri: str, options: OpenOptions) -> MiniwobEnvironment:
         """Load a task's page and start its episode.
@@ -155,14 +152,14 @@ class MiniwobProvider:
             PluginError: URI_MALFORMED, TASK_UNKNOWN, BROWSER_MISSING, PAGE_UNREACHABLE.
         """
         task, seed, mode = _parse(uri)
-        browser = await self.chromium().browser()
+        browser = await self.chromium.browser()
         context = await browser.new_context(
             viewport={"width": _SIZE.width, "height": _SIZE.height},
-            device_scale_factor=self._settings.scale,
+            device_scale_factor=self.settings.scale,
             offline=True,
             accept_downloads=False,
         )
-        environment = MiniwobEnvironment(context, self._settings, options)
+        environment = MiniwobEnvironment(context, self.settings, options, self.chromium.clipboard)
         try:
             await environment.begin(task, seed, mode)
         except PlaywrightError as error:
@@ -175,12 +172,6 @@ class MiniwobProvider:
             await environment.aclose()
             raise
         return environment
-
-    async def aclose(self) -> None:
-        """Give Chromium back."""
-        if self._chromium is not None:
-            chromium, self._chromium = self._chromium, None
-            await chromium.release()
 
 
 def _parse(uri: str) -> tuple[str, int | str, str]:

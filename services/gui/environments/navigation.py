@@ -12,7 +12,10 @@ from tectum.actions.types import (
     GoTo,
     HistoryDirection,
     Navigate,
+    OperateTab,
+    TabOperation,
     Wait,
+    Zoom,
 )
 
 _WAIT_S_MAX = 60.0
@@ -63,7 +66,7 @@ def _patience(hand: Hand) -> dict[str, Any]:
 
 async def _navigate(hand: Hand, call: Any, url: str) -> None:
     try:
-        await hand.input(call)
+        await hand.load(call)
     except PlaywrightError as error:
         if hand.tab.page.is_closed():
             raise
@@ -79,6 +82,37 @@ async def answer_dialog(hand: Hand, kind: AnswerDialog) -> str:
     async with hand.gate.input():
         await hand.tab.answer_dialog(accept=kind.accept, text=kind.text)
     return ""
+
+
+async def operate_tab(hand: Hand, kind: OperateTab) -> str:
+    """Open, show or close a tab."""
+    match kind.operation:
+        case TabOperation.NEW:
+            await hand.input(hand.around.open_tab())
+        case TabOperation.FOCUS:
+            await hand.input(hand.around.show_tab(kind.index))
+        case TabOperation.CLOSE:
+            await hand.input(hand.around.close_tab(kind.index))
+    return ""
+
+
+async def zoom(hand: Hand, kind: Zoom) -> str:
+    """Take a larger picture of a part of the screen; the result is its SHA-256."""
+    region, seen = kind.region, hand.seen
+    inside = (
+        seen is not None
+        and region.width >= 1
+        and region.height >= 1
+        and 0 <= region.x <= seen.size.width - region.width
+        and 0 <= region.y <= seen.size.height - region.height
+    )
+    if not inside:
+        size = None if seen is None else seen.size
+        raise Refused(
+            "POINT_OUTSIDE_SCREEN", f"expected a region of the screen {size}, got {region}"
+        )
+    data, content_type = await hand.tab.zoom(region)
+    return await hand.around.blobs.put(data, content_type)
 
 
 async def wait(hand: Hand, kind: Wait) -> str:

@@ -15,6 +15,14 @@ _SECRET_LENGTH_MIN = 4
 _BLANK = "•••"
 
 
+def without_secrets(text: str, secrets: Iterable[str]) -> str:
+    """Return `text` with every secret in it blanked out."""
+    for secret in secrets:
+        if len(secret) >= _SECRET_LENGTH_MIN:
+            text = text.replace(secret, _BLANK)
+    return text
+
+
 def to_screen(
     found: Mapping[str, Any],
     *,
@@ -30,12 +38,10 @@ def to_screen(
 
     A secret that the page shows as text is blanked out.
     """
-    hidden = tuple(secret for secret in secrets if len(secret) >= _SECRET_LENGTH_MIN)
+    hidden = tuple(secrets)
 
     def clean(text: str) -> str:
-        for secret in hidden:
-            text = text.replace(secret, _BLANK)
-        return text
+        return without_secrets(text, hidden)
 
     elements = tuple(
         Element(

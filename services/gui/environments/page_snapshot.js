@@ -37,12 +37,12 @@
     if (el === T.focusedNow) out.push('focused');
   };
 
-  const styleStates = (style, backdrop, out) => {
+  const styleStates = (style, backdrop, out, svg = false) => {
     if (parseInt(style.fontWeight, 10) >= 600) out.push('bold');
     if (style.fontStyle === 'italic') out.push('italic');
     if (style.textDecorationLine.includes('underline')) out.push('underline');
     if (style.textDecorationLine.includes('line-through')) out.push('struck');
-    const ink = T.colour(style.color);
+    const ink = T.colour(svg ? style.fill : style.color);
     if (ink && ink !== 'black') out.push(`color:${ink}`);
     if (backdrop) out.push(`background:${backdrop}`);
   };
@@ -109,7 +109,7 @@
         return 0;
       }
       const states = [];
-      styleStates(style, '', states);
+      styleStates(style, '', states, Boolean(node.parentElement && node.parentElement.ownerSVGElement));
       this.keep(node, at, { role: 'text', name: '', value: '', states, text }, box);
       return 1;
     }
@@ -262,7 +262,10 @@
       if (secret) states.push('secret');
       statesOf(el, role, states);
       const form = /^(input|button|select|textarea)$/.test(seen.tag);
-      if (text || own) styleStates(style, form || listed === 'graphics-symbol' ? '' : own, states);
+      if (text || own) {
+        styleStates(style, form || listed === 'graphics-symbol' ? '' : own, states,
+          Boolean(el.ownerSVGElement));
+      }
       if (look) states.push(`look:${look}`);
       return { role: listed, name, value: valueOf(el, role, secret), states, text: secret ? '' : text };
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Literal
 
 from services.gui.environments.hand import Hand, Place, Refused
 from services.gui.environments.keys import hold, key_name, let_go
@@ -15,6 +15,7 @@ from tectum.actions.types import (
     MouseButton,
     MouseDown,
     MouseUp,
+    Point,
     Scroll,
     Swipe,
 )
@@ -30,7 +31,7 @@ _HOLD_S_MAX = 10.0
 
 
 def _button(button: MouseButton) -> Button:
-    return cast("Button", button.value)
+    return button.value
 
 
 async def press(hand: Hand, button: Button, *, count: int = 1) -> None:
@@ -103,11 +104,8 @@ async def mouse_up(hand: Hand, kind: MouseUp) -> str:
     return ""
 
 
-async def _place_to_drop(hand: Hand, at: object) -> Place:
+async def _place_to_drop(hand: Hand, at: Point) -> Place:
     """What is dragged lies under the pointer, so a place to drop on need not receive it."""
-    from tectum.actions.types import Point
-
-    assert isinstance(at, Point)
     if isinstance(at.frame, ElementPoint):
         whole = await hand.tab.world.call("whole", at.frame.element_id)
         if whole is None:

@@ -43,6 +43,8 @@ class BrowserSettings(Settings):
     """At most this long is waited for quiet."""
     reach_ms_max: float = Field(default=500.0, ge=0.0, le=10_000.0)
     """How long to wait until an element receives the pointer."""
+    tabs_max: int = Field(default=20, ge=1, le=200)
+    """Tabs of one environment; further popups are closed."""
     navigate_s_max: float = Field(default=15.0, ge=0.1, le=120.0)
     """How long a page may take to load."""
     start_s_max: float = Field(default=30.0, ge=1.0, le=300.0)

@@ -13,6 +13,7 @@ from playwright.async_api import Error as PlaywrightError
 
 from services.gui.environments.settings import BrowserSettings
 from services.gui.environments.world import PageBusyError, World
+from tectum.geometry import Box
 
 T = TypeVar("T")
 
@@ -20,6 +21,7 @@ _ENDLESS = frozenset({"eventsource", "media", "ping", "websocket"})
 """Requests that a settled page may well have under way."""
 
 _LOADING_MAX = 1000
+_ZOOM_MAX = 8.0
 
 
 async def _caught(call: Coroutine[Any, Any, T]) -> tuple[T | None, Exception | None]:
@@ -118,6 +120,28 @@ class BrowserTab:
         options: dict[str, Any] = {"format": kind, "optimizeForSpeed": True}
         if kind == "jpeg":
             options["quality"] = self._settings.jpeg_quality
+        return await self._capture(options)
+
+    async def zoom(self, region: Box) -> tuple[bytes, str]:
+        """A part of the viewport (screen pixels), as large as the viewport allows, as PNG."""
+        scale = self._settings.scale
+        metrics = await self.cdp.send("Page.getLayoutMetrics")
+        view = metrics["cssVisualViewport"]
+        grown = min(
+            _ZOOM_MAX,
+            view["clientWidth"] * scale / region.width,
+            view["clientHeight"] * scale / region.height,
+        )
+        clip = {
+            "x": view["pageX"] + region.x / scale,
+            "y": view["pageY"] + region.y / scale,
+            "width": region.width / scale,
+            "height": region.height / scale,
+            "scale": max(1.0, grown),
+        }
+        return await self._capture({"format": "png", "clip": clip})
+
+    async def _capture(self, options: dict[str, Any]) -> tuple[bytes, str]:
         async with asyncio.timeout(self._settings.reply_s_max):
             shot = await self.cdp.send("Page.captureScreenshot", options)
-        return base64.b64decode(shot["data"]), f"image/{kind}"
+        return base64.b64decode(shot["data"]), f"image/{options['format']}"
