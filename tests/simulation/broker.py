@@ -8,8 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from libs.errors import Conflict, InvalidRequest, NotFound, WrongState
-from libs.events.appending import check_event
+from libs.errors import Conflict
+from libs.events.appending import (
+    check_event,
+    check_partition,
+    check_spec,
+    fenced,
+    no_topic,
+)
 from libs.events.port import Cleanup, Event, Position, Record, TopicSpec
 from tests.simulation.node import Node
 from tests.simulation.world import World
@@ -66,23 +72,19 @@ class Broker:
 
         Raises:
             NotFound: no such topic (TOPIC_NOT_FOUND).
-            InvalidRequest: no such partition (PARTITION_UNKNOWN).
+            InvalidRequest: no such partition (NO_SUCH_PARTITION).
         """
-        if topic not in self.specs:
-            raise NotFound("TOPIC_NOT_FOUND", f"expected a topic, got {topic!r}")
-        try:
-            return self._parts[topic, partition]
-        except KeyError:
-            raise InvalidRequest(
-                "PARTITION_UNKNOWN", f"expected a partition of {topic}, got {partition}"
-            ) from None
+        spec = self.specs.get(topic)
+        if spec is None:
+            raise no_topic(topic, self.specs)
+        check_partition(spec, partition)
+        return self._parts[topic, partition]
 
     def ensure(self, specs: Sequence[TopicSpec]) -> None:
         """Create what is missing."""
         for spec in specs:
-            known = self.specs.setdefault(spec.name, spec)
-            if known != spec:
-                raise WrongState("TOPIC_MISMATCH", f"expected {known}, got {spec}")
+            check_spec(spec, self.specs.get(spec.name))
+            self.specs[spec.name] = spec
             for number in range(spec.partitions):
                 self._parts.setdefault((spec.name, number), _Partition())
 
@@ -93,11 +95,8 @@ class Broker:
 
     def check(self, name: str, incarnation: int) -> None:
         """Raise Conflict where a later producer of this name exists."""
-        present = self._incarnations[name]
-        if incarnation != present:
-            raise Conflict(
-                "PRODUCER_FENCED", f"{name}: expected incarnation {present}, got {incarnation}"
-            )
+        if incarnation != self._incarnations[name]:
+            raise fenced(name, incarnation)
 
     def append(self, topic: str, partition: int, event: Event, node: Node) -> Position:
         """Append for good."""

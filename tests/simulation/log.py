@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -149,7 +149,8 @@ class SimEventLog:
             yield SimSubscription(self, reader)
         finally:
             if self.node.alive and not self.broker.world.over:
-                self.broker.world.after(0.0, self.broker.evict, reader, "left")
+                with suppress(DependencyDown):
+                    await self.request(lambda: self.broker.evict(reader, "left"))
 
     def _join(self, reader: Reader) -> None:
         for topic in reader.topics:
@@ -204,6 +205,7 @@ class SimEventLog:
 
     async def committed(self, group: str, topic: str, partition: int) -> int:
         """See the port."""
+        self.broker.part(topic, partition)
         return await self.request(
             lambda: self.broker.group(group).committed.get((topic, partition), 0)
         )
