@@ -36,6 +36,18 @@ class View:
         self.elements: Sequence[Element] = screen.elements
         self.position = {element.id: i for i, element in enumerate(self.elements)}
         self.parent = [self.position.get(element.parent_id, -1) for element in self.elements]
+        self.filtered: dict[tuple[str, str], list[int]] = {}
+        self.memo: dict[object, list[int]] = {}
+        self._labels: dict[int, str] = {}
+
+    @cached_property
+    def print(self) -> int:
+        """Equal for screens that show the same; where things lie and what has the focus do not count."""
+        seen = [
+            (e.role, e.name, e.value, e.text, tuple(s for s in e.states if s != "focused"))
+            for e in self.elements
+        ]
+        return hash((tuple(seen), self.screen.url, self.screen.dialog, self.screen.scroll_y))
 
     @cached_property
     def children(self) -> list[list[int]]:
@@ -72,6 +84,14 @@ class View:
             for text in texts:
                 found.setdefault(text, []).append(i)
         return found
+
+    @cached_property
+    def by_bare(self) -> dict[str, list[int]]:
+        """The same without punctuation around the texts."""
+        found: dict[str, list[int]] = {}
+        for text, positions in self.by_text.items():
+            found.setdefault(text.strip(" .,:;!?") or text, []).extend(positions)
+        return {text: sorted(set(positions)) for text, positions in found.items()}
 
     @cached_property
     def ancestry(self) -> list[tuple[int, ...]]:
@@ -131,6 +151,12 @@ class View:
         dx = max(first.x - second.x - second.width, second.x - first.x - first.width, 0.0)
         dy = max(first.y - second.y - second.height, second.y - first.y - first.height, 0.0)
         return float((dx * dx + dy * dy) ** 0.5)
+
+    def label(self, i: int) -> str:
+        """As `label_of`, computed once."""
+        if i not in self._labels:
+            self._labels[i] = self.label_of(i)
+        return self._labels[i]
 
     def label_of(self, i: int) -> str:
         """What names a field: its own name, else the nearest text left of it in its row, else

@@ -1,0 +1,5 @@
+"""Strategy `exemplar`: learns programs from demonstrations, without a language model."""
+
+from services.planner.strategies.exemplar.strategy import plugin
+
+__all__ = ["plugin"]

@@ -1,0 +1,323 @@
+"""Explanations of one demonstrated element or text: proposed on one scene, kept if true in all others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from services.planner.strategies.exemplar.scene import (
+    RELATIONS,
+    Filter,
+    Scene,
+    filters_of,
+    related,
+)
+from services.planner.strategies.exemplar.targets import (
+    Beside,
+    Extreme,
+    Focused,
+    Labelled,
+    Last,
+    New,
+    Nth,
+    Says,
+    holds,
+)
+from services.planner.strategies.exemplar.tokens import ordinal
+from services.planner.strategies.exemplar.transforms import TRANSFORMS
+from services.planner.strategies.exemplar.values import (
+    Const,
+    Count,
+    Finder,
+    Item,
+    Read,
+    Slot,
+    Value,
+    bare,
+    cheapest,
+    plain_table,
+    singular,
+    table,
+)
+
+MOST = 12
+"""Explanations kept of one element or text, cheapest first: the program needs one, retries a few."""
+
+_ANCHORS = 60
+_PICKS = 4
+_PER_TEXT = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """One demonstrated element in its scene."""
+
+    scene: Scene
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """One demonstrated text in its scene."""
+
+    scene: Scene
+    text: str
+
+
+def explain_element(sights: Sequence[Sight], *, looping: bool) -> list[Finder]:
+    """Expressions that find the demonstrated element in every scene, cheapest first."""
+    first = min(sights, key=lambda sight: len(sight.scene.view.elements))
+    constants = _shared_texts(sights)
+    kept: dict[Finder, None] = {}
+    for finder in _proposals(first, constants, looping=looping):
+        if finder not in kept and all(_true(finder, sight) for sight in sights):
+            kept[finder] = None
+    found = sorted((_only(finder, sights) for finder in kept), key=lambda finder: finder.cost)
+    return found[:MOST]
+
+
+def explain_text(typed: Sequence[Typed]) -> list[Value]:
+    """Expressions that give the demonstrated text in every scene, cheapest first."""
+    first = typed[0]
+    proposals: list[Value] = list(table(first.scene).get(first.text, ()))
+    if all(one.text == first.text for one in typed):
+        proposals.append(Const(first.text, 1.3 if len(typed) > 1 else 2.0))
+    kept = [v for v in dict.fromkeys(proposals) if _gives(v, typed)]
+    if not kept:
+        kept = [v for v in dict.fromkeys(_read_values(typed)) if _gives(v, typed)]
+    return cheapest(kept, MOST)
+
+
+def _gives(value: Value, typed: Sequence[Typed]) -> bool:
+    return all(value.text(one.scene) == one.text for one in typed)
+
+
+def _read_values(typed: Sequence[Typed]) -> Iterator[Value]:
+    """What could be read off the first screen, and counts of what is on it."""
+    first = typed[0]
+    view = first.scene.view
+    for name, transform in TRANSFORMS.items():
+        sources = [
+            i for i in range(len(view.elements)) if transform(view.text_of(i)) == first.text
+        ]
+        for i in sources[:5]:
+            sights = [Sight(first.scene, i)]
+            for finder in cheapest_finders(
+                _proposals(sights[0], _texts_of(typed), looping=False), 120
+            ):
+                yield Read(finder, name)
+    yield from _counts(first.scene, first.text)
+
+
+def _counts(scene: Scene, text: str) -> Iterator[Value]:
+    if not text.isdigit() or len(text) > 2:
+        return
+    words = [values[0] for values in plain_table(scene).values()]
+    for role in scene.view.by_role:
+        for value in words:
+            yield Count(Filter(role), (value,))
+        yield Count(Filter(role))
+
+
+def cheapest_finders(finders: Iterable[Finder], most: int) -> list[Finder]:
+    """The cheapest different ones."""
+    return sorted(dict.fromkeys(finders), key=lambda finder: finder.cost)[:most]
+
+
+def _true(finder: Finder, sight: Sight) -> bool:
+    found = finder.find(sight.scene)
+    return found is not None and (found == sight.position or _same(sight, found))
+
+
+def _same(sight: Sight, found: int) -> bool:
+    """Whether the other element is the same thing to a person: one inside the other, and same text."""
+    view = sight.scene.view
+    nested = view.inside(found, sight.position) or view.inside(sight.position, found)
+    return nested and bare(view.text_of(found)) == bare(view.text_of(sight.position))
+
+
+def _only(finder: Finder, sights: Sequence[Sight]) -> Finder:
+    """Say of a numbered element that it was the only one of its kind, where it always was."""
+    if not isinstance(finder, Nth) or finder.value is not None or finder.by_turn:
+        return finder
+    if all(len(finder.wanted.positions(sight.scene)) == 1 for sight in sights):
+        return Nth(finder.wanted, 0, alone=True)
+    return finder
+
+
+def _shared_texts(sights: Sequence[Sight]) -> frozenset[str]:
+    """Texts that are on all the screens; what was only on some is no constant of the task."""
+    views = {id(sight.scene.view): sight.scene.view for sight in sights}
+    shared: set[str] | None = None
+    for view in views.values():
+        texts = view.by_bare.keys()
+        shared = set(texts) if shared is None else shared & texts
+    return frozenset(shared or ())
+
+
+def _texts_of(typed: Sequence[Typed]) -> frozenset[str]:
+    return _shared_texts([Sight(one.scene, 0) for one in typed])
+
+
+def _proposals(sight: Sight, constants: frozenset[str], *, looping: bool) -> Iterator[Finder]:
+    scene, i = sight.scene, sight.position
+    filters = filters_of(scene, i)
+    if looping:
+        filters += [Filter(f.role, f.state, fresh=True) for f in filters]
+    values = _values_near(scene, constants)
+    yield from _by_text(scene, i, filters, constants)
+    yield from _by_label(scene, i, filters, values)
+    yield from _by_place(scene, i, filters, looping=looping)
+    yield from _by_extreme(scene, i, filters)
+    if scene.view.elements[i].id == scene.view.screen.focused_id:
+        yield Focused()
+    if scene.view.elements[i].id == scene.last_id:
+        yield Last()
+    yield from _by_relation(scene, i, filters, values)
+
+
+def _values_near(scene: Scene, constants: frozenset[str]) -> dict[str, list[Value]]:
+    """For each text on this screen the expressions that give it: slots, and what is on all screens."""
+    key = ("near", constants)
+    known = scene.cache.get(key)
+    if isinstance(known, dict):
+        return known
+    slots = plain_table(scene)
+    found: dict[str, list[Value]] = {}
+    for text in scene.view.by_bare:
+        values = cheapest(slots.get(text, ()), _PER_TEXT)
+        if text in constants and len(text) <= 60:
+            values = [*values, Const(text)]
+        if values:
+            found[text] = values
+    scene.cache[key] = found
+    return found
+
+
+def _by_text(
+    scene: Scene, i: int, filters: Sequence[Filter], constants: frozenset[str]
+) -> Iterator[Finder]:
+    slots = plain_table(scene)
+    roles = [*filters, Filter()]
+    if any(f.fresh for f in filters):
+        roles.append(Filter("", "", fresh=True))
+    for said in dict.fromkeys(bare(text) for text in scene.view.said[i]):
+        values: list[Value] = list(cheapest(slots.get(said, ()), _PER_TEXT))
+        if said in constants:
+            values.append(Const(said))
+        for value in values:
+            for wanted in roles:
+                yield from _picks(scene, i, wanted, (value,), "exact")
+        yield from _by_part(scene, i, said, roles)
+    for text in constants:
+        if any(len(text) > 2 and text != said and holds(said, text) for said in scene.view.said[i]):
+            for wanted in filters:
+                yield from _picks(scene, i, wanted, (Const(text, 1.5),), "has")
+
+
+def _by_part(scene: Scene, i: int, said: str, roles: Sequence[Filter]) -> Iterator[Finder]:
+    """By a slot that is a part of what the element says, several that are, or one that contains it."""
+    own = {singular(word) for word in said.replace(",", " ").split()}
+    parts: list[Value] = []
+    for text, values in plain_table(scene).items():
+        value = cheapest(values, 1)[0]
+        if not isinstance(value, Slot | Item) or text == said:
+            continue
+        if holds(said, text):
+            parts.append(value)
+        elif len(said) > 2 and holds(text, said):
+            for wanted in roles:
+                yield from _picks(scene, i, wanted, (value,), "part")
+        if {singular(word) for word in text.split()} <= own:
+            for wanted in roles:
+                yield from _picks(scene, i, wanted, (value,), "words")
+    parts = cheapest(parts, 8)
+    for value in parts:
+        for wanted in roles:
+            yield from _picks(scene, i, wanted, (value,), "has")
+    pairs = [(a, b) for x, a in enumerate(parts) for b in parts[x + 1 :]]
+    for pair in pairs[:20]:
+        for wanted in roles:
+            yield from _picks(scene, i, wanted, pair, "has")
+
+
+def _picks(
+    scene: Scene, i: int, wanted: Filter, values: tuple[Value, ...], mode: str
+) -> Iterator[Finder]:
+    if not wanted.admits(scene, i):
+        return
+    found = Says(wanted, values, mode).all(scene)
+    nested = [n for n, j in enumerate(found) if j == i or _same(Sight(scene, i), j)]
+    for n in nested[:1]:
+        if n < _PICKS:
+            yield Says(wanted, values, mode, n)
+        if len(found) > 1 and n == len(found) - 1:
+            yield Says(wanted, values, mode, -1)
+
+
+def _by_label(
+    scene: Scene, i: int, filters: Sequence[Filter], values: dict[str, list[Value]]
+) -> Iterator[Finder]:
+    label = bare(scene.view.label(i))
+    for value in values.get(label, ()):
+        for wanted in filters:
+            yield Labelled(wanted, value)
+
+
+def _by_place(
+    scene: Scene, i: int, filters: Sequence[Filter], *, looping: bool
+) -> Iterator[Finder]:
+    for wanted in filters:
+        found = list(wanted.positions(scene))
+        if i not in found:
+            continue
+        n = found.index(i)
+        yield Nth(wanted, n)
+        yield Nth(wanted, n - len(found))
+        if looping and not wanted.fresh:
+            yield Nth(wanted, n - scene.turn, by_turn=True)
+        for text, values in table(scene).items():
+            place = ordinal(text)
+            if place is not None and place in (n, n - len(found)):
+                for value in cheapest(values, 2):
+                    yield Nth(wanted, value=value)
+        if scene.before is not None:
+            old = scene.before.position
+            fresh = [j for j in found if scene.view.elements[j].id not in old]
+            if i in fresh and fresh.index(i) < _PICKS:
+                yield New(wanted, fresh.index(i))
+            if i in fresh and fresh.index(i) == len(fresh) - 1:
+                yield New(wanted, -1)
+
+
+def _by_extreme(scene: Scene, i: int, filters: Sequence[Filter]) -> Iterator[Finder]:
+    for wanted in filters:
+        if len(wanted.positions(scene)) < 2 and not wanted.fresh:
+            continue
+        for key in ("number", "area", "height", "x", "y"):
+            for largest in (True, False):
+                extreme = Extreme(wanted, key, largest)
+                if extreme.find(scene) == i:
+                    yield extreme
+
+
+def _by_relation(
+    scene: Scene, i: int, filters: Sequence[Filter], values: dict[str, list[Value]]
+) -> Iterator[Finder]:
+    used = 0
+    for expressions in values.values():
+        for value in expressions[:3]:
+            anchor = Says(Filter(), (value,))
+            at = anchor.find(scene)
+            if at is None or at == i:
+                continue
+            used += 1
+            if used > _ANCHORS and isinstance(value, Const):
+                continue
+            for relation in RELATIONS:
+                for wanted in filters:
+                    order = related(scene, relation, at, wanted)
+                    if i in order[:_PICKS]:
+                        yield Beside(anchor, relation, wanted, list(order).index(i))
+                    if len(order) > 1 and order[-1] == i and relation.startswith("in the same"):
+                        yield Beside(anchor, relation, wanted, -1)

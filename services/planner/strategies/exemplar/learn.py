@@ -1,0 +1,67 @@
+"""From exemplars and the present instruction to a program; what was learned before is kept."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from services.planner.strategies.exemplar.induce import Induction
+from services.planner.strategies.exemplar.moves import demonstration
+from services.planner.strategies.exemplar.program import Program, total
+from services.planner.strategies.exemplar.template import align, slots
+from services.planner.strategies.views import View
+from tectum.plugins import Exemplar
+
+
+class NoProgramError(Exception):
+    """No program explains the demonstrations; the message says how far it went."""
+
+
+class Learner:
+    """Learns programs; keeps the last ones by exemplars and template."""
+
+    def __init__(self, kept: int = 256) -> None:
+        self._kept = kept
+        self._programs: OrderedDict[object, Program | NoProgramError] = OrderedDict()
+
+    def learn(self, exemplars: Sequence[Exemplar], instruction: str) -> Program:
+        """The simplest program for these exemplars; the present instruction helps to see what varies.
+
+        Raises:
+            NoProgramError: none explains all of them.
+        """
+        ids = tuple(exemplar.exemplar_id for exemplar in exemplars)
+        anchors = align([*(exemplar.instruction for exemplar in exemplars), instruction])
+        key = (ids, anchors)
+        known = self._programs.get(key)
+        if known is None:
+            known = _learn(exemplars, anchors)
+            self._programs[key] = known
+            if len(self._programs) > self._kept:
+                self._programs.popitem(last=False)
+        if isinstance(known, NoProgramError):
+            raise known
+        return known
+
+
+def _learn(
+    exemplars: Sequence[Exemplar], anchors: tuple[tuple[str, str], ...]
+) -> Program | NoProgramError:
+    views: dict[str, View] = {}
+    demos = [
+        demonstration(exemplar, slots(exemplar.instruction, anchors), views)
+        for exemplar in exemplars
+    ]
+    demos = [demo for demo in demos if demo.moves]
+    if not demos:
+        return NoProgramError("expected a demonstration with an action, got none")
+    ids = tuple(exemplar.exemplar_id for exemplar in exemplars)
+    search = Induction(demos)
+    blocks = search.program()
+    if blocks is None:
+        moves = [len(demo.moves) for demo in demos]
+        return NoProgramError(
+            f"no program explains {len(demos)} demonstrations of {moves} actions;"
+            f" the last {search.explained()} can be explained"
+        )
+    return Program(blocks, anchors, total(blocks), ids)

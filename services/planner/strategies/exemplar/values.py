@@ -1,0 +1,216 @@
+"""Texts as expressions: a slot of the instruction, an entry of a list, a constant, what an element says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.planner.strategies.exemplar.scene import Filter, Scene
+from services.planner.strategies.exemplar.template import SlotKey
+from services.planner.strategies.exemplar.transforms import ORDERED, TRANSFORMS
+from services.planner.strategies.views import plain
+
+
+class Value(Protocol):
+    """An expression that gives a text."""
+
+    @property
+    def cost(self) -> float:
+        """How much explaining it takes; about 1 for a slot."""
+        ...
+
+    def text(self, scene: Scene) -> str | None:
+        """Its text in this scene; None where it has none."""
+        ...
+
+    def say(self) -> str:
+        """In words, for a reason."""
+        ...
+
+
+class Finder(Protocol):
+    """An expression that gives an element."""
+
+    @property
+    def cost(self) -> float:
+        """How much explaining it takes."""
+        ...
+
+    def find(self, scene: Scene) -> int | None:
+        """The element's position in the scene's view."""
+        ...
+
+    def say(self) -> str:
+        """In words, for a reason."""
+        ...
+
+
+_SLOT_COSTS = {"quoted": 0.95, "gap": 1.0, "date": 0.98, "time": 0.98}
+_TRANSFORM_COST = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A slot of the instruction, perhaps transformed."""
+
+    key: SlotKey
+    transform: str = ""
+
+    @property
+    def cost(self) -> float:
+        """Slots cost about 1, transforms 0.25 more."""
+        kind, number = self.key
+        extra = 0.0 if not self.transform else _TRANSFORM_COST + 0.01 * ORDERED[self.transform]
+        return _SLOT_COSTS.get(kind, 1.05) + (0.03 if number < 0 else 0.01 * number) + extra
+
+    def text(self, scene: Scene) -> str | None:
+        """The slot's text in this instruction."""
+        raw = scene.slots.texts.get(self.key)
+        return None if raw is None else TRANSFORMS[self.transform](raw)
+
+    def say(self) -> str:
+        """In words."""
+        kind, number = self.key
+        told = f"{kind} {number + 1 if number >= 0 else number} of the instruction"
+        return f"{self.transform} of {told}" if self.transform else told
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """The present entry of the list that a loop goes through."""
+
+    transform: str = ""
+
+    @property
+    def cost(self) -> float:
+        """Inside a loop over a list, its entry is the first thing to think of."""
+        return 0.8 + (_TRANSFORM_COST + 0.01 * ORDERED[self.transform] if self.transform else 0.0)
+
+    def text(self, scene: Scene) -> str | None:
+        """The entry."""
+        return None if scene.item is None else TRANSFORMS[self.transform](scene.item)
+
+    def say(self) -> str:
+        """In words."""
+        return f"{self.transform} of the present entry" if self.transform else "the present entry"
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    """The same in all demonstrations."""
+
+    value: str
+    cost: float = 1.3
+
+    def text(self, scene: Scene) -> str | None:
+        """The constant."""
+        return self.value
+
+    def say(self) -> str:
+        """In words."""
+        return f"{self.value!r}, the same in all demonstrations"
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What an element on the screen says."""
+
+    finder: Finder
+    transform: str = ""
+
+    @property
+    def cost(self) -> float:
+        """The finder's, and a little more."""
+        extra = _TRANSFORM_COST + 0.01 * ORDERED[self.transform] if self.transform else 0.0
+        return self.finder.cost + 0.3 + extra
+
+    def text(self, scene: Scene) -> str | None:
+        """What it says now."""
+        found = self.finder.find(scene)
+        if found is None:
+            return None
+        return TRANSFORMS[self.transform](scene.view.text_of(found))
+
+    def say(self) -> str:
+        """In words."""
+        told = f"what {self.finder.say()} says"
+        return f"{self.transform} of {told}" if self.transform else told
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many elements of a filter say all these words."""
+
+    wanted: Filter
+    words: tuple[Value, ...] = ()
+
+    @property
+    def cost(self) -> float:
+        """Rarely meant, so dear."""
+        return 1.6 + sum(word.cost for word in self.words)
+
+    def text(self, scene: Scene) -> str | None:
+        """The number in digits."""
+        said = [word.text(scene) for word in self.words]
+        if None in said:
+            return None
+        needed = {singular(w) for text in said if text for w in plain(text).split()}
+        count = 0
+        for i in self.wanted.positions(scene):
+            own = {singular(w) for text in scene.view.said[i] for w in text.split()}
+            count += needed <= own
+        return str(count)
+
+    def say(self) -> str:
+        """In words."""
+        told = " and ".join(word.say() for word in self.words)
+        return f"the number of {self.wanted.say()}s" + (f" that say {told}" if told else "")
+
+
+def singular(word: str) -> str:
+    """The word without a plural s."""
+    return word[:-1] if len(word) > 3 and word.endswith("s") else word
+
+
+def table(scene: Scene) -> dict[str, list[Value]]:
+    """Every text that slots and the present entry can give, each with the expressions that give it."""
+    known = scene.cache.get("table")
+    if isinstance(known, dict):
+        return known
+    found: dict[str, list[Value]] = {}
+    for key, raw in scene.slots.texts.items():
+        for name, transform in TRANSFORMS.items():
+            text = transform(raw)
+            if text and (not name or text != raw):
+                found.setdefault(text, []).append(Slot(key, name))
+    if scene.item is not None:
+        for name, transform in TRANSFORMS.items():
+            text = transform(scene.item)
+            if text and (not name or text != scene.item):
+                found.setdefault(text, []).append(Item(name))
+    scene.cache["table"] = found
+    return found
+
+
+def plain_table(scene: Scene) -> dict[str, list[Value]]:
+    """The same by texts without case."""
+    known = scene.cache.get("plain")
+    if isinstance(known, dict):
+        return known
+    found: dict[str, list[Value]] = {}
+    for text, values in table(scene).items():
+        found.setdefault(bare(text), []).extend(values)
+    scene.cache["plain"] = found
+    return found
+
+
+def bare(text: str) -> str:
+    """The text without case, repeated white space and punctuation around it."""
+    said = plain(text)
+    return said.strip(" .,:;!?") or said
+
+
+def cheapest(values: Iterable[Value], most: int) -> list[Value]:
+    """The cheapest ones, plainest first."""
+    return sorted(values, key=lambda value: value.cost)[:most]
