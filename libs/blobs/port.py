@@ -22,7 +22,8 @@ class BlobStore(Protocol):
         """Store `data` under `key`, replacing what was there; it survives a kill once this returns.
 
         Raises:
-            InvalidRequest: the key is malformed (BLOB_KEY_MALFORMED).
+            InvalidRequest: the key is malformed (BLOB_KEY_MALFORMED), it is a folder of other keys or
+                below a blob (BLOB_KEY_CLASHES), or the data is too large (BLOB_TOO_LARGE).
             DependencyDown: it cannot be written (BLOBS_FULL, BLOBS_DOWN).
         """
         ...
