@@ -74,6 +74,7 @@ def _many(arguments: argparse.Namespace) -> int:
     for failure in summary.failed[:20]:
         _say(failure)
     _say(f"{summary}; {known.seeds} regression seeds; {time.monotonic() - begun:.1f} s")
+    _say(f"hash {summary.digest:016x}")
     return 1 if summary.failed else 0
 
 

@@ -6,7 +6,7 @@ import functools
 import itertools
 import random
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from libs.events import topics
@@ -29,7 +29,7 @@ from tectum.protocol.messages import (
     Target,
     TurnStarted,
 )
-from tectum.protocol.types import Epoch
+from tectum.protocol.types import Body, Epoch
 from tests.simulation.broker import Broker
 from tests.simulation.log import SimEventLog
 from tests.simulation.node import Node, NodeClock
@@ -73,6 +73,9 @@ class Mind(Process):
         raise AssertionError(f"{self.name} has no state")
 
 
+BodiesOf = Callable[[str], tuple[Body, ...]]
+"""What the planner knows of a session's bodies."""
+
 _URLS = ("fake://a", "fake://b", "fake://c", "ask://a", "fake://d", "fake://e", "deny://a")
 """Pages of plans; the guard asks about some and denies some."""
 
@@ -87,10 +90,15 @@ class Planner:
     """Plans some inputs and then that it is done; what it forgot it reads from the log."""
 
     def __init__(
-        self, log: EventLog, producer: Producer, node: Node, numbers: itertools.count[int]
+        self,
+        log: EventLog,
+        producer: Producer,
+        node: Node,
+        numbers: itertools.count[int],
+        bodies_of: BodiesOf,
     ) -> None:
         self._log, self._producer, self._clock = log, producer, NodeClock(node)
-        self._numbers = numbers
+        self._numbers, self._bodies_of = numbers, bodies_of
         self._turns: dict[str, _Turn] = {}
         self._epochs: dict[str, Epoch] = {}
 
@@ -135,14 +143,17 @@ class Planner:
 
     async def _plan(self, started: TurnStarted, step: int) -> None:
         steps = 1 + zlib.crc32(started.instruction.encode()) % 3
+        number = next(self._numbers)
         if step - started.first_step >= steps:
             action, target = Action(Done()), Target()
         else:
-            number = next(self._numbers)
             action = Action(TypeText(f"p{number}:{1 + number % 4}"))
             target = Target(url=_URLS[number % len(_URLS)])
         session_id, epoch = started.session_id, started.epoch
-        plan = Plan(session_id, epoch, step, action, started.body, target=target)
+        # A planner that forgot its plan may choose another body for the same step: only one may act.
+        bodies = self._bodies_of(session_id) or (started.body,)
+        body = bodies[number % len(bodies)]
+        plan = Plan(session_id, epoch, step, action, body, target=target)
         event_id = f"{session_id}/{epoch.term}.{epoch.n}/{step}/plan"
         event = encode(plan, event_id=event_id, subject=session_id, at=self._clock.now())
         await self._producer.publish(topics.PLANS, event)
@@ -161,14 +172,14 @@ class PlannerProcess(Mind):
         broker: Broker,
         name: str,
         marks: type[HighWaterMarks],
-        numbers: itertools.count[int],
+        bodies_of: BodiesOf,
     ) -> None:
         super().__init__(world, broker, name, marks)
-        self._numbers = numbers
+        self._numbers, self._bodies_of = itertools.count(1), bodies_of
 
     def create(self, log: EventLog, producer: Producer, node: Node) -> Planner:
         """See Mind."""
-        return Planner(log, producer, node, self._numbers)
+        return Planner(log, producer, node, self._numbers, self._bodies_of)
 
 
 _POLICY = """

@@ -106,6 +106,12 @@ class Process:
             self.world.after(MEMBER_TIMEOUT_S, self._miss_beat, node)
         self.world.after(length_s, self._go_on, node)
 
+    def replace(self, length_s: float) -> None:
+        """Start a replacement although the old process only stands still, and goes on later."""
+        if self.node is not None and self.node.alive and not self.world.over and self.wanted:
+            self.pause(length_s)
+            self.launch()
+
     def _miss_beat(self, node: Node) -> None:
         if node.paused:
             self.broker.evict_node(node, "paused")

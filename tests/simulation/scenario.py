@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -50,7 +49,7 @@ class Profile:
         "repeat",
     )
     deeds_max: int = 6
-    faults: tuple[str, ...] = ("kill", "pause", "cut", "outage", "evict", "compact")
+    faults: tuple[str, ...] = ("kill", "pause", "replace", "cut", "outage", "evict", "compact")
     faults_max: int = 4
     victims: tuple[str, ...] = (
         "s0",
@@ -76,10 +75,15 @@ PROFILES = (
     Profile("mixed"),
     Profile("rough", _ROUGH, faults_max=3),
     Profile(
-        "owners", faults=("kill", "pause", "pause", "cut"), victims=("s0", "s1", "s2"), deeds_max=8
+        "owners",
+        faults=("kill", "pause", "pause", "replace", "cut"),
+        victims=("s0", "s1", "s2"),
+        deeds_max=8,
     ),
     Profile(
-        "executors", faults=("kill", "kill", "pause"), victims=("gui0", "gui1", "robot0", "speech0")
+        "executors",
+        faults=("kill", "kill", "pause", "replace"),
+        victims=("gui0", "gui1", "robot0", "speech0"),
     ),
     Profile("log", faults=("outage", "outage", "evict", "compact", "kill"), faults_max=5),
     Profile(
@@ -182,9 +186,8 @@ class Scenario:
                 world, broker, device, int(name[-1]), rules.executor
             )
         self.replicas = [Replica(world, broker, f"s{n}", fleet, rules.session) for n in range(3)]
-        numbers = itertools.count(1)
         minds = (
-            PlannerProcess(world, broker, "planner", rules.marks, numbers),
+            PlannerProcess(world, broker, "planner", rules.marks, self.witness.bodies_of),
             GuardProcess(world, broker, "guard", rules.marks),
         )
         self.processes.update({p.name: p for p in (*self.replicas, *minds)})
@@ -236,6 +239,8 @@ class Scenario:
             return lambda victim: self.processes[victim].kill(long_s)
         if kind == "pause":
             return lambda victim: self.processes[victim].pause(long_s)
+        if kind == "replace":
+            return lambda victim: self.processes[victim].replace(long_s)
         if kind == "cut":
             others = [name for name in self.processes if draw() < 0.5]
             return lambda victim: self._cut(victim, others, long_s)

@@ -21,7 +21,7 @@ from tectum.protocol.messages import (
     Started,
     TurnStarted,
 )
-from tectum.protocol.types import BodyState, Epoch
+from tectum.protocol.types import Body, BodyState, Epoch
 from tests.simulation.node import Node
 from tests.simulation.world import World
 
@@ -240,6 +240,11 @@ class Witness:
         for session_id, session in self._sessions.items():
             if session.states and session.states[-1].status is not SessionStatus.CLOSED:
                 self.accuse("OPEN_SESSION", f"{session_id}: {session.states[-1]}")
+
+    def bodies_of(self, session_id: str) -> tuple[Body, ...]:
+        """The bodies of a session, as the log has them."""
+        states = self._sessions[session_id].states
+        return states[-1].bodies if states else ()
 
     def instructions(self, session_id: str) -> dict[str, list[TurnStarted]]:
         """The turns of a session by their instruction."""
