@@ -124,12 +124,10 @@ class Step:
         known = {
             "thinking": self._plan.thinking_ms,
             "person": self._waited_ms,
-            "acting": max(0.0, outcome.acting_ms - outcome.settling_ms),
+            "acting": outcome.acting_ms,
             "settling": outcome.settling_ms,
             "observing": outcome.observing_ms,
         }
-        if outcome.acting_ms < outcome.settling_ms:
-            known["acting"] = outcome.acting_ms
         known["platform"] = max(0.0, self.total_ms - sum(known.values()))
         whole = sum(known.values()) or 1.0
         order = ("thinking", "platform", "person", "acting", "settling", "observing")

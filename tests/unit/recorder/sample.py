@@ -53,7 +53,7 @@ class Story:
 
     session_id: str
     at: datetime = START
-    epoch: Epoch = Epoch(1, 0)
+    epoch: Epoch = field(default_factory=lambda: Epoch(1, 0))
     published: list[tuple[str, Event]] = field(default_factory=list)
     pictures: dict[str, bytes] = field(default_factory=dict)
     screen: Screen | None = None
@@ -120,7 +120,7 @@ class Story:
 
     def outcome(self, status: OutcomeStatus, screen: Screen | None, **fields: Any) -> None:
         self.screen = screen or self.screen
-        times = {"acting_ms": 34.0, "settling_ms": 92.0, "observing_ms": 21.0}
+        times: dict[str, Any] = {"acting_ms": 34.0, "settling_ms": 92.0, "observing_ms": 21.0}
         outcome = Outcome(
             self.session_id, self.epoch, self.step, status, screen=screen, home=BODY.home, **times, **fields
         )  # fmt: skip
@@ -171,9 +171,13 @@ def solved(session_id: str = "s-solved") -> Story:
 
     def screen(n: int, first: str, second: str) -> Screen:
         boxes = {first: name, second: password, "Login": login}
-        return story.paint(f"screen {n}", (160, 210), boxes, head.replace("“", '"').replace("”", '"'))
+        return story.paint(
+            f"screen {n}", (160, 210), boxes, head.replace("“", '"').replace("”", '"')
+        )
 
-    story.open("miniwob://login-user?seed=1003", "Log in as “kim” and press Login.", screen(0, "", ""))
+    story.open(
+        "miniwob://login-user?seed=1003", "Log in as “kim” and press Login.", screen(0, " ", "")
+    )
     story.did(
         Action(TypeText("kim", into=Point.element("e0"), clear=True)),
         "The first gap of the instruction goes into the field labelled Username.",
@@ -187,7 +191,7 @@ def solved(session_id: str = "s-solved") -> Story:
     story.did(
         Action(Click(Point.element("e2"))),
         "All slots are used: submit comes last.",
-        screen(3, "kim", "*****"), login, target=Target("e2", "button", "Login"),
+        screen(3, "kim", "welcome"), login, target=Target("e2", "button", "Login"),
     )  # fmt: skip
     story.end(success=True, reward=0.83)
     return story
@@ -219,13 +223,19 @@ def troubled(session_id: str = "s-troubled") -> Story:
     story.epoch = Epoch(1, 1)
     report = BodyReport(BODY, BodyState.CONFIRMED)
     story.control(ControlKind.EPOCH_RAISED, reason="INTERRUPTED", bodies=(report,))
-    story.control(ControlKind.ENVIRONMENT_LOST, reason="ENVIRONMENT_LOST", message="the browser was killed")
+    story.control(
+        ControlKind.ENVIRONMENT_LOST, reason="ENVIRONMENT_LOST", message="the browser was killed"
+    )
     story.epoch = Epoch(2, 0)
     story.turn("Upload <b>report.pdf</b> & send it", first, attempt=2)
     plan = story.plan(Action(Click(Point.screen(460, 400))), "Send what was chosen.")
     story.decide(Verdict.DENY, "default", reason="no rule allows a click at bare coordinates here")
-    story.outcome(OutcomeStatus.FAILED, first, reason="DENIED", message="The guard did not let it through.")
-    story.allowed(story.plan(Action(Fail("no allowed way to send the form")), "Twice without effect."))
+    story.outcome(
+        OutcomeStatus.FAILED, first, reason="DENIED", message="The guard did not let it through."
+    )
+    story.allowed(
+        story.plan(Action(Fail("no allowed way to send the form")), "Twice without effect.")
+    )
     story.outcome(OutcomeStatus.OK, first, ended=True)
     story.control(ControlKind.TURN_ENDED, reason="FAILED")
     story.close("FAILED")

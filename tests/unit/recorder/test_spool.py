@@ -104,7 +104,9 @@ async def test_removed_is_removed(spool: DiskSpool) -> None:
 async def test_an_id_that_is_no_file_name(spool: DiskSpool, tmp_path: Path) -> None:
     for session_id in ("../../up", "a/b", "", ".hidden", "ü", "x" * 300):
         await spool.append(session_id, _events()[:1])
-    assert sorted(await spool.sessions()) == sorted(["../../up", "a/b", "", ".hidden", "ü", "x" * 300])
+    assert sorted(await spool.sessions()) == sorted(
+        ["../../up", "a/b", "", ".hidden", "ü", "x" * 300]
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["spool"]
 
 
