@@ -7,18 +7,16 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from libs.blobs.filesystem import FilesystemBlobStore
-from libs.blobs.settings import BlobSettings
 from services.gui.__main__ import running as running_gui
-from services.gui.settings import GuiSettings
 from services.memory.__main__ import running as running_memory
 from services.memory.settings import MemorySettings
 from services.planner.__main__ import running as running_planner
-from services.recorder.__main__ import running as running_recorder
 from services.session.__main__ import running as running_session
 from services.session.settings import SessionSettings
 
 from deploy.settings import EmbeddedSettings
+from libs.blobs.filesystem import FilesystemBlobStore
+from libs.blobs.settings import BlobSettings
 from libs.clock import SystemClock
 from libs.errors import DependencyDown
 from libs.events.embedded import EmbeddedEventLog
@@ -32,7 +30,9 @@ from libs.rpc.settings import RpcSettings
 from libs.telemetry.setup import TelemetrySettings, running_telemetry
 from services.guard.__main__ import running as running_guard
 from services.guard.settings import GuardSettings
+from services.gui.settings import GuiSettings
 from services.planner.settings import PlannerSettings
+from services.recorder.__main__ import running as running_recorder
 from services.recorder.settings import RecorderSettings
 
 
@@ -46,7 +46,7 @@ async def platform(settings: EmbeddedSettings) -> AsyncIterator[PlatformServer]:
     """
     rpc = RpcSettings.load()
     async with AsyncExitStack() as stack:
-        server = PlatformServer(rpc)
+        server = await PlatformServer.bind(rpc)
         folder = await _folder(settings.data_dir.expanduser())
         host = await _host(stack, server, rpc, settings, folder)
         # What others read from starts first and stops last.

@@ -8,6 +8,7 @@ import grpc
 
 from libs.errors import InvalidRequest, NotFound
 from libs.rpc.client import PlatformChannel, connect
+from libs.rpc.edge import Edge
 from libs.rpc.settings import RpcSettings
 
 _CHANNELS_MAX = 256
@@ -19,6 +20,7 @@ class Channels:
     def __init__(
         self,
         settings: RpcSettings,
+        edge: Edge | None = None,
         *,
         own_address: str | None = None,
         inner_token: str | None = None,
@@ -26,6 +28,7 @@ class Channels:
     ) -> None:
         """Reach services by name at `peers[name]`, and those not named there in this process."""
         self._settings = settings
+        self._edge = edge
         self._own_address = own_address
         self._inner_token = inner_token
         self._peers = dict(peers or {})
@@ -47,7 +50,9 @@ class Channels:
             if len(self._open) >= _CHANNELS_MAX:
                 raise InvalidRequest("TOO_MANY_PEERS", f"{_CHANNELS_MAX} channels are open")
             token = self._inner_token if address == self._own_address else None
-            channel = self._open[address] = connect(address, self._settings, inner_token=token)
+            channel = self._open[address] = connect(
+                address, self._settings, self._edge, inner_token=token
+            )
         return channel
 
     async def aclose(self) -> None:

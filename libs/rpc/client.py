@@ -11,8 +11,9 @@ from typing import Any, NoReturn
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool
 
-from libs.errors import DeadlineExceeded, InvalidRequest
+from libs.errors import DeadlineExceeded
 from libs.rpc.call import current_caller, remaining_s
+from libs.rpc.edge import Edge
 from libs.rpc.interceptors import TENANT_KEY
 from libs.rpc.retry import RetryBudget
 from libs.rpc.settings import RpcSettings
@@ -298,14 +299,12 @@ def is_idempotent(method: str) -> bool:
 
 
 def connect(
-    address: str, settings: RpcSettings, *, inner_token: str | None = None
+    address: str, settings: RpcSettings, edge: Edge | None = None, *, inner_token: str | None = None
 ) -> PlatformChannel:
     """Return a channel to host:port; it connects at the first call, and reconnects by itself.
 
-    `inner_token` is the server's own (PlatformServer.inner_token); else the token file of the settings counts.
-
-    Raises:
-        InvalidRequest: a file of the settings cannot be read (TLS_FILE_WRONG, TOKENS_FILE_WRONG).
+    With `inner_token`, a server's own, the call stays in this machine and speaks for the current tenant; else
+    the roots and the token of `edge` count.
     """
     options = [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
@@ -316,11 +315,10 @@ def connect(
         ("grpc.keepalive_time_ms", round(settings.keepalive_s * 1e3)),
         ("grpc.keepalive_timeout_ms", round(settings.keepalive_timeout_s * 1e3)),
     ]
-    token = inner_token
-    if token is None and settings.token is not None:
-        token = _file(settings.token, "TOKENS_FILE_WRONG").decode().strip()
-    if inner_token is None and settings.tls_roots is not None:
-        credentials = grpc.ssl_channel_credentials(_file(settings.tls_roots, "TLS_FILE_WRONG"))
+    secured = Edge() if edge is None or inner_token is not None else edge
+    token = inner_token or secured.token
+    if secured.roots is not None:
+        credentials = grpc.ssl_channel_credentials(secured.roots)
         inner = grpc.aio.secure_channel(address, credentials, options=options)
     else:
         inner = grpc.aio.insecure_channel(address, options=options)
@@ -333,11 +331,3 @@ def connect(
         budget=RetryBudget(),
     )
     return PlatformChannel(inner, policy)
-
-
-def _file(path: Any, reason: str) -> bytes:
-    try:
-        content: bytes = path.read_bytes()
-    except OSError as error:
-        raise InvalidRequest(reason, f"it cannot be read: {error}") from error
-    return content

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -16,8 +15,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from libs.errors import InvalidRequest, WrongState
-from libs.rpc.auth import Authority
 from libs.rpc.call import INTERNAL_SCOPE, Caller
+from libs.rpc.edge import Edge
 from libs.rpc.interceptors import Boundary
 from libs.rpc.settings import RpcSettings
 
@@ -55,17 +54,15 @@ class _GuardedHandlers(_Handlers):
 class PlatformServer(grpc.aio.Server):
     """A grpc.aio server whose handlers stand behind the boundary; bound when made, serving once started."""
 
-    def __init__(self, settings: RpcSettings) -> None:
-        """Bind the port.
+    def __init__(self, settings: RpcSettings, edge: Edge) -> None:
+        """Bind the port; `bind` reads the edge, too.
 
         Raises:
-            InvalidRequest: the address is not loopback, and TLS or tokens are missing (EDGE_NOT_SECURED), or
-                their files are wrong (TLS_FILE_WRONG, TOKENS_FILE_WRONG), or it cannot be bound (ADDRESS_WRONG).
+            InvalidRequest: the address cannot be bound (ADDRESS_WRONG).
             WrongState: somebody else has the port (PORT_IN_USE).
         """
         self._settings = settings
-        secured = _secured(settings)
-        self._authority = None if settings.tokens is None else Authority.load(settings.tokens)
+        self._authority = edge.authority
         self._boundary = Boundary(
             settings.domain,
             authority=self._authority,
@@ -77,7 +74,7 @@ class PlatformServer(grpc.aio.Server):
         self._health = asynchronous.aio.HealthServicer()
         self._services: list[str] = []
         self._stopped = False
-        credentials = _credentials(settings) if secured else None
+        credentials = edge.server_credentials()
         self.port = _bind(self._server, settings.address, credentials)
         self.address = f"{settings.address.rpartition(':')[0]}:{self.port}"
         self.inner_address = self.address
@@ -90,6 +87,11 @@ class PlatformServer(grpc.aio.Server):
             else self._authority.issue(Caller(_INNER_TENANT, frozenset({INTERNAL_SCOPE})))
         )
         """Bearer token of this process's own calls; None where no tokens are needed."""
+
+    @classmethod
+    async def bind(cls, settings: RpcSettings) -> PlatformServer:
+        """Return a server that is bound as the settings say; errors as its constructor and Edge.load."""
+        return cls(settings, await Edge.load(settings))
 
     @property
     def services(self) -> Sequence[str]:
@@ -166,8 +168,8 @@ async def serving(server: PlatformServer, *, drain_s: float) -> AsyncIterator[Pl
 async def running_server(
     register: Callable[[grpc.aio.Server], None], settings: RpcSettings
 ) -> AsyncIterator[PlatformServer]:
-    """Bind, register, serve until the block exits, drain; errors as PlatformServer."""
-    server = PlatformServer(settings)
+    """Bind, register, serve until the block exits, drain; errors as PlatformServer.bind."""
+    server = await PlatformServer.bind(settings)
     register(server)
     async with serving(server, drain_s=settings.drain_s):
         yield server
@@ -201,44 +203,6 @@ def _options(settings: RpcSettings) -> list[tuple[str, int]]:
         ("grpc.http2.min_ping_interval_without_data_ms", 500),
         ("grpc.http2.max_ping_strikes", 0),
     ]
-
-
-def is_loopback(address: str) -> bool:
-    """Whether host:port can be reached from this machine only."""
-    host = address.rpartition(":")[0].strip("[]")
-    if address.startswith("unix:") or host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _secured(settings: RpcSettings) -> bool:
-    """Whether there is a TLS key pair; refuse what must have one and has not."""
-    if (settings.tls_certificate is None) != (settings.tls_key is None):
-        raise InvalidRequest(
-            "EDGE_NOT_SECURED",
-            "expected both of TECTUM_RPC_TLS_CERTIFICATE and TECTUM_RPC_TLS_KEY, or none",
-        )
-    secured = settings.tls_certificate is not None
-    if not is_loopback(settings.address) and not (secured and settings.tokens is not None):
-        raise InvalidRequest(
-            "EDGE_NOT_SECURED",
-            f"{settings.address!r} can be reached from outside: expected TECTUM_RPC_TLS_CERTIFICATE,"
-            " TECTUM_RPC_TLS_KEY and TECTUM_RPC_TOKENS, or a loopback address",
-        )
-    return secured
-
-
-def _credentials(settings: RpcSettings) -> grpc.ServerCredentials:
-    if settings.tls_certificate is None or settings.tls_key is None:
-        raise AssertionError("checked by _secured")
-    try:
-        pair = (settings.tls_key.read_bytes(), settings.tls_certificate.read_bytes())
-    except OSError as error:
-        raise InvalidRequest("TLS_FILE_WRONG", f"it cannot be read: {error}") from error
-    return grpc.ssl_server_credentials([pair])
 
 
 def _bind(server: Any, address: str, credentials: grpc.ServerCredentials | None) -> int:

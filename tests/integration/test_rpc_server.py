@@ -22,7 +22,9 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
 from libs.errors import InvalidRequest, WrongState
-from libs.rpc.call import current_tenant
+from libs.rpc.call import Caller, current_tenant, within
+from libs.rpc.client import connect
+from libs.rpc.edge import Edge
 from libs.rpc.server import PlatformServer, running_server
 from libs.rpc.settings import RpcSettings
 from tectum.session.v1 import session_pb2, session_pb2_grpc
@@ -108,7 +110,7 @@ async def test_a_method_that_nobody_wrote_is_unimplemented() -> None:
 async def test_a_second_server_on_the_port_is_refused() -> None:
     async with _serving() as (_, server, _):
         with pytest.raises(WrongState) as caught:
-            PlatformServer(RpcSettings(address=server.address))
+            await PlatformServer.bind(RpcSettings(address=server.address))
     assert caught.value.reason == "PORT_IN_USE"
     assert server.address in str(caught.value)
 
@@ -116,7 +118,7 @@ async def test_a_second_server_on_the_port_is_refused() -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:http2", "127.0.0.1:99999"])
 async def test_an_address_that_is_none_is_said(address: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        PlatformServer(RpcSettings(address=address))
+        await PlatformServer.bind(RpcSettings(address=address))
     assert caught.value.reason in {"ADDRESS_WRONG", "EDGE_NOT_SECURED"}
     assert address in str(caught.value)
 
@@ -132,13 +134,13 @@ async def test_an_open_edge_is_refused(
     if "tokens" in given:
         parts |= {"tokens": _tokens(tmp_path / "tokens.json")}
     with pytest.raises(InvalidRequest) as caught:
-        PlatformServer(RpcSettings(address=address, **parts))
+        await PlatformServer.bind(RpcSettings(address=address, **parts))
     assert caught.value.reason == "EDGE_NOT_SECURED"
 
 
 async def test_half_a_key_pair_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        PlatformServer(RpcSettings(address="127.0.0.1:0", tls_key=tmp_path / "k.pem"))
+        await PlatformServer.bind(RpcSettings(address="127.0.0.1:0", tls_key=tmp_path / "k.pem"))
     assert caught.value.reason == "EDGE_NOT_SECURED"
 
 
@@ -167,6 +169,16 @@ async def test_tls_and_tokens_open_the_edge(tmp_path: Path) -> None:
             bearer = (("authorization", "Bearer alpha"),)
             answer = await stub.GetSession(request, timeout=5, metadata=bearer)
             assert answer.state.tenant == "alpha"
+        trusting = Edge(roots=certificate.read_bytes(), token="alpha")
+        async with connect(f"127.0.0.1:{server.port}", settings, trusting) as ours:
+            answer = await session_pb2_grpc.SessionServiceStub(ours).GetSession(request)
+            assert answer.state.tenant == "alpha"
+        async with connect(
+            server.inner_address, settings, trusting, inner_token=server.inner_token
+        ) as ours:
+            with within(5, caller=Caller("gamma")):
+                answer = await session_pb2_grpc.SessionServiceStub(ours).GetSession(request)
+            assert answer.state.tenant == "gamma"
         async with grpc.aio.insecure_channel(server.inner_address) as inner:
             stub = session_pb2_grpc.SessionServiceStub(inner)
             with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -231,7 +243,7 @@ async def test_a_wrong_tokens_file_stops_the_start(content: str, tmp_path: Path)
     path = tmp_path / "tokens.json"
     path.write_text(content.replace("%s", "a" * 64))
     with pytest.raises(InvalidRequest) as caught:
-        PlatformServer(RpcSettings(address="127.0.0.1:0", tokens=path))
+        await PlatformServer.bind(RpcSettings(address="127.0.0.1:0", tokens=path))
     assert caught.value.reason == "TOKENS_FILE_WRONG"
     assert "clear text token" not in str(caught.value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -98,7 +99,7 @@ async def test_the_newest_are_kept(tmp_path: Path) -> None:
             with span(f"span {number}", session_id=f"s{number}"):
                 pass
             if number % 100 == 0:
-                assert store.force_flush()
+                assert await asyncio.to_thread(store.force_flush)
         assert await store.spans("s0") == []
         assert len(await store.spans("s1499")) == 1
         with sqlite3.connect(tmp_path / "traces.sqlite3") as database:
