@@ -148,7 +148,7 @@ class SearchExemplarsRequest(_message.Message):
     BY_LESSON_FIELD_NUMBER: _builtins.int
     instruction: _builtins.str
     limit: _builtins.int
-    """1 to 50; 3 where 0."""
+    """1 to 50; 3 where 0, or with by_lesson the whole lesson."""
     lesson: _builtins.str
     """Only exemplars of this lesson."""
     by_lesson: _builtins.bool

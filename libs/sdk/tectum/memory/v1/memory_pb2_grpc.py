@@ -79,6 +79,7 @@ class MemoryServiceServicer:
 
     def SearchExemplars(self, request, context):
         """Nearest first, by the embedding of instruction and first screen.
+        Errors: LIMIT_OUT_OF_RANGE, INSTRUCTION_TOO_LONG, SCREEN_MALFORMED, MODEL_MISSING, MODEL_HASH_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -92,13 +93,15 @@ class MemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListExemplars(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """By id. Errors: PAGE_SIZE_OUT_OF_RANGE.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Forget(self, request, context):
-        """Delete for good: by id, lesson or session. Answers how many.
+        """Delete for good: by id, lesson or session (its turns in the history too). Answers how many exemplars.
+        Errors: FORGET_WHAT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,6 +109,7 @@ class MemoryServiceServicer:
 
     def GetHistory(self, request, context):
         """The last K finished turns on a site, newest first, rendered as text (MMInA's history).
+        Errors: LAST_OUT_OF_RANGE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,14 +36,21 @@ class MemoryServiceStub:
     Errors: EXEMPLAR_EMPTY, EXEMPLAR_TOO_LARGE, EXEMPLAR_NOT_VERIFIED, EXEMPLAR_EXISTS.
     """
     SearchExemplars: _grpc.UnaryUnaryMultiCallable[_memory_pb2.SearchExemplarsRequest, _memory_pb2.SearchExemplarsResponse]
-    """Nearest first, by the embedding of instruction and first screen."""
+    """Nearest first, by the embedding of instruction and first screen.
+    Errors: LIMIT_OUT_OF_RANGE, INSTRUCTION_TOO_LONG, SCREEN_MALFORMED, MODEL_MISSING, MODEL_HASH_MISMATCH.
+    """
     GetExemplar: _grpc.UnaryUnaryMultiCallable[_memory_pb2.GetExemplarRequest, _memory_pb2.GetExemplarResponse]
     """Errors: EXEMPLAR_NOT_FOUND."""
     ListExemplars: _grpc.UnaryUnaryMultiCallable[_memory_pb2.ListExemplarsRequest, _memory_pb2.ListExemplarsResponse]
+    """By id. Errors: PAGE_SIZE_OUT_OF_RANGE."""
     Forget: _grpc.UnaryUnaryMultiCallable[_memory_pb2.ForgetRequest, _memory_pb2.ForgetResponse]
-    """Delete for good: by id, lesson or session. Answers how many."""
+    """Delete for good: by id, lesson or session (its turns in the history too). Answers how many exemplars.
+    Errors: FORGET_WHAT.
+    """
     GetHistory: _grpc.UnaryUnaryMultiCallable[_memory_pb2.GetHistoryRequest, _memory_pb2.GetHistoryResponse]
-    """The last K finished turns on a site, newest first, rendered as text (MMInA's history)."""
+    """The last K finished turns on a site, newest first, rendered as text (MMInA's history).
+    Errors: LAST_OUT_OF_RANGE.
+    """
 
 @_typing.type_check_only
 class MemoryServiceAsyncStub(MemoryServiceStub):
@@ -53,14 +60,21 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     Errors: EXEMPLAR_EMPTY, EXEMPLAR_TOO_LARGE, EXEMPLAR_NOT_VERIFIED, EXEMPLAR_EXISTS.
     """
     SearchExemplars: _aio.UnaryUnaryMultiCallable[_memory_pb2.SearchExemplarsRequest, _memory_pb2.SearchExemplarsResponse]  # type: ignore[assignment]
-    """Nearest first, by the embedding of instruction and first screen."""
+    """Nearest first, by the embedding of instruction and first screen.
+    Errors: LIMIT_OUT_OF_RANGE, INSTRUCTION_TOO_LONG, SCREEN_MALFORMED, MODEL_MISSING, MODEL_HASH_MISMATCH.
+    """
     GetExemplar: _aio.UnaryUnaryMultiCallable[_memory_pb2.GetExemplarRequest, _memory_pb2.GetExemplarResponse]  # type: ignore[assignment]
     """Errors: EXEMPLAR_NOT_FOUND."""
     ListExemplars: _aio.UnaryUnaryMultiCallable[_memory_pb2.ListExemplarsRequest, _memory_pb2.ListExemplarsResponse]  # type: ignore[assignment]
+    """By id. Errors: PAGE_SIZE_OUT_OF_RANGE."""
     Forget: _aio.UnaryUnaryMultiCallable[_memory_pb2.ForgetRequest, _memory_pb2.ForgetResponse]  # type: ignore[assignment]
-    """Delete for good: by id, lesson or session. Answers how many."""
+    """Delete for good: by id, lesson or session (its turns in the history too). Answers how many exemplars.
+    Errors: FORGET_WHAT.
+    """
     GetHistory: _aio.UnaryUnaryMultiCallable[_memory_pb2.GetHistoryRequest, _memory_pb2.GetHistoryResponse]  # type: ignore[assignment]
-    """The last K finished turns on a site, newest first, rendered as text (MMInA's history)."""
+    """The last K finished turns on a site, newest first, rendered as text (MMInA's history).
+    Errors: LAST_OUT_OF_RANGE.
+    """
 
 class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -79,7 +93,9 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_pb2.SearchExemplarsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_pb2.SearchExemplarsResponse, _abc.Awaitable[_memory_pb2.SearchExemplarsResponse]]:
-        """Nearest first, by the embedding of instruction and first screen."""
+        """Nearest first, by the embedding of instruction and first screen.
+        Errors: LIMIT_OUT_OF_RANGE, INSTRUCTION_TOO_LONG, SCREEN_MALFORMED, MODEL_MISSING, MODEL_HASH_MISMATCH.
+        """
 
     @_abc_1.abstractmethod
     def GetExemplar(
@@ -94,7 +110,8 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _memory_pb2.ListExemplarsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_memory_pb2.ListExemplarsResponse, _abc.Awaitable[_memory_pb2.ListExemplarsResponse]]: ...
+    ) -> _typing.Union[_memory_pb2.ListExemplarsResponse, _abc.Awaitable[_memory_pb2.ListExemplarsResponse]]:
+        """By id. Errors: PAGE_SIZE_OUT_OF_RANGE."""
 
     @_abc_1.abstractmethod
     def Forget(
@@ -102,7 +119,9 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_pb2.ForgetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_pb2.ForgetResponse, _abc.Awaitable[_memory_pb2.ForgetResponse]]:
-        """Delete for good: by id, lesson or session. Answers how many."""
+        """Delete for good: by id, lesson or session (its turns in the history too). Answers how many exemplars.
+        Errors: FORGET_WHAT.
+        """
 
     @_abc_1.abstractmethod
     def GetHistory(
@@ -110,6 +129,8 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_pb2.GetHistoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_pb2.GetHistoryResponse, _abc.Awaitable[_memory_pb2.GetHistoryResponse]]:
-        """The last K finished turns on a site, newest first, rendered as text (MMInA's history)."""
+        """The last K finished turns on a site, newest first, rendered as text (MMInA's history).
+        Errors: LAST_OUT_OF_RANGE.
+        """
 
 def add_MemoryServiceServicer_to_server(servicer: MemoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,1 @@
+"""What memory keeps, and how it is found again."""
