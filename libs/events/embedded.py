@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -107,34 +108,23 @@ class EmbeddedEventLog(LocalEventLog):
     Members of consumer groups live in this process and end with it; committed offsets are in the file.
     """
 
-    def __init__(
-        self,
-        clock: Clock,
-        settings: EventSettings,
-        lock: FolderLock,
-        path: Path,
-        writing: sqlite3.Connection,
-    ) -> None:
+    def __init__(self, clock: Clock, settings: EventSettings, files: _Files) -> None:
         super().__init__(clock, settings)
-        self._lock = lock
-        self._writing = writing
-        lanes, self._commits = store.load(writing)
+        self._files = files
+        self._commits = files.commits
         self._lanes: dict[Place, Lane] = {}
         self._recent: dict[Place, _Recent] = {}
-        for lane in lanes:
+        for lane in files.lanes:
             self._add(lane)
-        self._reading = [
-            store.connect(path, settings, writer=False) for _ in range(settings.reader_threads)
-        ]
         self._readers = Offload("log-reader", threads=settings.reader_threads, waiting=10_000)
         self._turns = asyncio.Semaphore(settings.reader_threads)
         self._writer = Writer(
-            writing,
+            files.writing,
             self._appended,
             waiting_max=settings.publish_waiting_max,
             batch_max=settings.batch_max,
         )
-        self._keeper = Keeper(path, settings, self._clean_some, self._writer.put)
+        self._keeper = Keeper(files.path, settings, self._clean_some, self._writer.put)
 
     @classmethod
     async def open(cls, folder: Path, *, clock: Clock, settings: EventSettings) -> Self:
@@ -146,15 +136,10 @@ class EmbeddedEventLog(LocalEventLog):
         """
         opening = Offload("log-open", threads=1, waiting=0)
         try:
-            lock, writing = await opening.run(_open_files, folder, settings)
+            files = await opening.run(_open_files, folder, settings)
         finally:
             await opening.aclose()
-        try:
-            return cls(clock, settings, lock, folder / FILE_NAME, writing)
-        except BaseException:
-            writing.close()
-            lock.release()
-            raise
+        return cls(clock, settings, files)
 
     async def aclose(self) -> None:
         """Write what waits, wake every reader with LOG_DOWN, and free the folder."""
@@ -165,7 +150,7 @@ class EmbeddedEventLog(LocalEventLog):
         await self._readers.run(self._writer.close)
         # What the writer finished last is delivered by a callback that stands before this one.
         await asyncio.sleep(0)
-        await self._readers.run(self._close_files)
+        await self._readers.run(self._files.close)
         await self._readers.aclose()
 
     async def ensure_topics(self, specs: Sequence[TopicSpec]) -> None:
@@ -289,13 +274,13 @@ class EmbeddedEventLog(LocalEventLog):
         **kwargs: P.kwargs,
     ) -> tuple[list[Record], int]:
         # There are as many connections as threads; taking from a list is atomic.
-        connection = self._reading.pop()
+        connection = self._files.reading.pop()
         try:
             return query(connection, *args, **kwargs)
         except sqlite3.Error as error:
             raise store.down(error) from error
         finally:
-            self._reading.append(connection)
+            self._files.reading.append(connection)
 
     def _clean_some(self, connection: sqlite3.Connection) -> None:
         """A bounded round of cleaning, in the writer's thread."""
@@ -306,22 +291,44 @@ class EmbeddedEventLog(LocalEventLog):
     def _clean_one(self, lane: Lane, connection: sqlite3.Connection) -> bool:
         return store.clean(connection, lane, self._clock.now(), self._settings.clean_records_max)
 
-    def _close_files(self) -> None:
-        for connection in self._reading:
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What an open log has open, and what stood there when it was opened."""
+
+    lock: FolderLock
+    path: Path
+    writing: sqlite3.Connection
+    reading: list[sqlite3.Connection]
+    lanes: list[Lane]
+    commits: dict[tuple[str, Place], int]
+
+    def close(self) -> None:
+        """Close the files and free the folder."""
+        for connection in self.reading:
             connection.close()
-        self._writing.close()
-        self._lock.release()
+        self.writing.close()
+        self.lock.release()
 
 
-def _open_files(folder: Path, settings: EventSettings) -> tuple[FolderLock, sqlite3.Connection]:
+def _open_files(folder: Path, settings: EventSettings) -> _Files:
+    path = folder / FILE_NAME
     lock = FolderLock.take(folder)
     try:
-        connection = store.connect(folder / FILE_NAME, settings, writer=True)
-        store.prepare(connection)
+        writing = store.connect(path, settings, writer=True)
+        try:
+            store.prepare(writing)
+            lanes, commits = store.load(writing)
+            reading = [
+                store.connect(path, settings, writer=False) for _ in range(settings.reader_threads)
+            ]
+        except BaseException:
+            writing.close()
+            raise
     except BaseException:
         lock.release()
         raise
-    return lock, connection
+    return _Files(lock, path, writing, reading, lanes, commits)
 
 
 def _create_topics(specs: Sequence[TopicSpec], connection: sqlite3.Connection) -> list[Lane]:

@@ -97,6 +97,9 @@ def connect(path: Path, settings: EventSettings, *, writer: bool) -> sqlite3.Con
         connection = sqlite3.connect(
             path, isolation_level=None, check_same_thread=False, cached_statements=64
         )
+    except sqlite3.Error as error:
+        raise down(error) from error
+    try:
         connection.execute("PRAGMA busy_timeout = 2000")
         if not writer:
             connection.execute("PRAGMA query_only = ON")
@@ -110,6 +113,7 @@ def connect(path: Path, settings: EventSettings, *, writer: bool) -> sqlite3.Con
         if settings.page_count_max:
             connection.execute(f"PRAGMA max_page_count = {settings.page_count_max}")
     except sqlite3.Error as error:
+        connection.close()
         raise down(error) from error
     return connection
 
@@ -145,7 +149,18 @@ def prepare(connection: sqlite3.Connection) -> None:
 def load(
     connection: sqlite3.Connection,
 ) -> tuple[list[Lane], dict[tuple[str, Place], int]]:
-    """Read every partition with its end, and every committed offset."""
+    """Read every partition with its end, and every committed offset.
+
+    Raises:
+        DependencyDown: it cannot be read (LOG_DOWN).
+    """
+    try:
+        return _load(connection)
+    except sqlite3.Error as error:
+        raise down(error) from error
+
+
+def _load(connection: sqlite3.Connection) -> tuple[list[Lane], dict[tuple[str, Place], int]]:
     specs = {
         name: TopicSpec(name, partitions, Cleanup(cleanup), retention_s)
         for name, partitions, cleanup, retention_s in connection.execute("SELECT * FROM topics")
