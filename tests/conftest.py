@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
@@ -18,6 +19,11 @@ _TESTS = Path(__file__).parent
 _GRACE_S = 3.0
 # The loop's own pool ends with the loop, gRPC's poller with the process.
 _KEPT_THREADS = ("asyncio_", "Thread-1 (_poll_wrapper)", "pytest_timeout", "execnet")
+
+
+# As long as this call is not answered by a shutdown, gRPC keeps its poller: without it the last channel
+# that goes joins that thread, wherever on the loop the collector meets it.
+grpc.aio.init_grpc_aio()
 
 
 def misplaced(path: Path, tests: Path) -> str | None:
