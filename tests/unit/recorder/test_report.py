@@ -181,7 +181,7 @@ async def test_an_unknown_session(start: Start) -> None:
 
 async def test_a_report_of_large_screens_fits(start: Start) -> None:
     process = start()
-    process.reports._size_bytes = 110_000
+    process.reports._size_bytes = 140_000
     noise = random.Random(5)
     story = Story("s-large")
     screens = []
@@ -210,7 +210,7 @@ async def test_a_report_of_large_screens_fits(start: Start) -> None:
     await process.seal("s-large")
     html = await _render(process, "s-large")
     assert html.count("url(data:") == 4
-    assert len(html) <= 110_000
+    assert len(html) <= 140_000
 
 
 def test_pictures_that_are_none() -> None:
