@@ -23,7 +23,7 @@ _KEPT_THREADS = ("asyncio_", "Thread-1 (_poll_wrapper)", "pytest_timeout", "exec
 
 # As long as this call is not answered by a shutdown, gRPC keeps its poller: without it the last channel
 # that goes joins that thread, wherever on the loop the collector meets it.
-grpc.aio.init_grpc_aio()
+grpc.aio.init_grpc_aio()  # type: ignore[attr-defined] # Public, but not in the stubs.
 
 
 def misplaced(path: Path, tests: Path) -> str | None:

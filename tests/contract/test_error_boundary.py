@@ -49,7 +49,7 @@ class _Service(grpc.GenericRpcHandler):
     def service(self, details: grpc.HandlerCallDetails) -> Any:
         kind = details.method.rsplit("/", 1)[1]
         make = getattr(grpc, f"{kind.removesuffix('_writing')}_rpc_method_handler")
-        behaviour = _unary
+        behaviour: Any = _unary
         if "_stream" in kind:
             behaviour = _writing if kind.endswith("_writing") else _stream
         return make(behaviour, request_deserializer=_parse)
