@@ -30,6 +30,8 @@ STEPS_MAX = 200
 ELEMENTS_MAX = 100_000
 INSTRUCTION_MAX = 16_384
 NAME_MAX = 256
+ANSWER_BYTES_MAX = 6 * 2**20
+"""Below the 8 MiB of a gRPC message; the farthest matches, or the rest of a page, are left out."""
 VERIFIERS = ("environment", "caller")
 
 _VOTES = 3
@@ -135,11 +137,12 @@ class Memory:
         found = self._index.nearest(query, count, lesson=lesson)
         payloads = await self._store.fetch([entry.exemplar_id for entry, _ in found])
         # One that was forgotten since the look into the index is left out.
-        return tuple(
+        matches = [
             Match(payload, similarity)
             for payload, (_, similarity) in zip(payloads, found, strict=True)
             if payload is not None
-        )
+        ]
+        return matches[: _fitting([match.payload for match in matches])]
 
     async def get(self, exemplar_id: str) -> bytes:
         """Return one exemplar in wire form.
@@ -162,8 +165,9 @@ class Memory:
         """
         count = _within("page_size", page_size, PAGE_MAX, PAGE_DEFAULT)
         rows = await self._store.list(lesson, page_token, count + 1)
-        token = rows[count - 1][0] if len(rows) > count else ""
-        return [payload for _, payload in rows[:count]], token
+        fitting = _fitting([payload for _, payload in rows[:count]])
+        token = rows[fitting - 1][0] if len(rows) > fitting else ""
+        return [payload for _, payload in rows[:fitting]], token
 
     async def forget(self, *, exemplar_id: str = "", lesson: str = "", session_id: str = "") -> int:
         """Delete for good what has the one that is given; return how many exemplars.
@@ -232,6 +236,16 @@ class Memory:
         vector = stored_vector(await self._embed(key))
         await self._store.set_vector(exemplar_id, EMBEDDER, vector)
         self._index.put(replace(entry, embedder=EMBEDDER, vector=vector))
+
+
+def _fitting(payloads: Sequence[bytes]) -> int:
+    """How many of the first payloads one answer can carry; at least the first."""
+    total = 0
+    for count, payload in enumerate(payloads):
+        total += len(payload)
+        if total > ANSWER_BYTES_MAX and count > 0:
+            return count
+    return len(payloads)
 
 
 def _within(what: str, value: int, most: int, default: int) -> int:
