@@ -144,7 +144,7 @@ class Executor:
             clock=self._clock,
             limits=self._limits,
             rules=self._rules,
-            destroy=homes.destroy,
+            destroy=homes.try_destroy,
             spawn=self._spawn,
         )
         lost = LostAnswers(self.name, self._event_log, writer, self._limits.lane_actions_max)

@@ -157,7 +157,7 @@ class Homes:
             failures = 0 if granted_s is not None else failures + 1
             retry_s = min(limits.ask_retry_min_s * 2 ** min(failures, 16), limits.ask_retry_max_s)
             await self._nap(home, retry_s if granted_s is None else granted_s * limits.renew_part)
-            if home.alive and self._unwanted(home):
+            if self._unwanted(home):
                 await self.try_destroy(home)
 
     async def _open(self, request: OpenHome, opening: _Opening) -> None:

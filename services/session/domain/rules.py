@@ -36,6 +36,10 @@ class SessionRules:
         """The same whoever appends it (15)."""
         return f"{session_id}/client/{client_id}/{client_seq}"
 
+    def folds_cursor(self) -> bool:
+        """A new owner counts a client's messages in the log, not only in its predecessor's cursor (15)."""
+        return True
+
     def may_report_unknown(self, state: BodyState, enforces_valid_until: bool) -> bool:
         """Only of a body that can begin nothing more (11)."""
         return state is not BodyState.EXPIRED or enforces_valid_until

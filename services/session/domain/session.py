@@ -1,0 +1,324 @@
+"""One owned session with its clients: what they say, what they hear, and what falls due meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable
+
+from libs.errors import InvalidRequest, Overloaded, PlatformError, WrongState
+from libs.events.topics import OBSERVATIONS, OUTCOMES
+from services.session.domain.admission import grace_s
+from services.session.domain.history import History
+from services.session.domain.messages import (
+    Approval,
+    ClientMessage,
+    Close,
+    Feedback,
+    Instruction,
+    Interrupt,
+    OnClientLost,
+    Open,
+    Refused,
+)
+from services.session.domain.owner import Owner
+from services.session.domain.stream import Stream
+from services.session.domain.turning import Turning
+from services.session.ports import Record
+from tectum.protocol.messages import ClientMessageAccepted, ControlKind, Score
+from tectum.protocol.types import Body, BodyState
+
+_KINDS = {
+    Open: "open",
+    Instruction: "instruction",
+    Interrupt: "interrupt",
+    Approval: "approval",
+    Feedback: "feedback",
+    Close: "close",
+}
+
+
+_BACKLOG_MAX = 4096
+
+
+class Session:
+    """Puts owner, turns and stream together."""
+
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
+        self.turning = Turning(owner)
+        self.cursors: dict[str, int] = dict(owner.ledger.state.cursors)
+        self.stream: Stream | None = None
+        self.lost_at: float | None = None
+        """Since when there is no client, monotonic seconds."""
+        self.left = False
+        """The client said all it had to say; the session ends with its turn."""
+        self._accepting = asyncio.Lock()
+        self._backlog: deque[object] | None = deque(maxlen=_BACKLOG_MAX)
+        """What was heard before the history was read; None once it is folded as it comes."""
+        owner.on_gone = self._gone
+        owner.ledger.on_trouble = self._trouble
+
+    # The stream.
+
+    def attach(self, stream: Stream) -> None:
+        """A newer stream takes the place of an older one."""
+        if self.stream is not None:
+            self.stream.end(
+                WrongState("STREAM_REPLACED", "a newer stream of this session took its place")
+            )
+        self.stream = stream
+        self.left = False
+
+    async def returned(self) -> None:
+        """Say that a client is there again."""
+        if self.lost_at is None:
+            return
+        self.lost_at = None
+        await self.owner.ledger.control(ControlKind.CLIENT_RETURNED)
+        await self.turning.unpause()
+
+    def detach(self, stream: Stream) -> None:
+        """The stream broke; what happens is the agent's policy (architecture, losing the client)."""
+        if self.stream is not stream:
+            return
+        self.stream = None
+        if not self.owner.closing and self.owner.gone is None:
+            self.lost_at = self.owner.parts.clock.monotonic()
+            self.spawn(self._client_lost())
+
+    async def _client_lost(self) -> None:
+        pause = self.owner.agent.on_client_lost is OnClientLost.PAUSE
+        if pause:
+            await self.owner.pause()
+        if self.lost_at is not None:
+            await self.owner.ledger.control(ControlKind.CLIENT_LOST)
+        elif pause:
+            await self.turning.unpause()
+        self.owner.wake.set()
+
+    def _gone(self, error: PlatformError) -> None:
+        if self.stream is not None:
+            self.stream.end(error)
+
+    def _trouble(self, what: str) -> None:
+        if self.stream is not None:
+            self.stream.notice(Refused(0, "LOG_DOWN", f"leases end while the log is down: {what}"))
+
+    def spawn(self, work: Awaitable[object]) -> None:
+        """Run in the background; a failure that ends ownership ends this session here."""
+        self.owner.parts.spawn(self.owner.guarded(work))
+
+    # What a client says.
+
+    async def accept(self, client_id: str, message: ClientMessage) -> int:
+        """Append a message, then count it; answers the highest client_seq in the log (rule 15).
+
+        Raises:
+            InvalidRequest: CLIENT_SEQ_GAP.
+            Conflict, DependencyDown: it may or may not be in the log; the client says it again.
+        """
+        async with self._accepting:
+            self.owner.check()
+            known = self.cursors.get(client_id, 0)
+            if message.client_seq <= known:
+                return known
+            if message.client_seq != known + 1:
+                raise InvalidRequest(
+                    "CLIENT_SEQ_GAP", f"expected client_seq {known + 1}, got {message.client_seq}"
+                )
+            seq = message.client_seq
+            if self.owner.parts.rules.event_before_cursor():
+                await self._append(client_id, message)
+                await self._count(client_id, seq)
+            else:
+                await self._count(client_id, seq)
+                await self._append(client_id, message)
+        self._act(message)
+        return seq
+
+    async def _append(self, client_id: str, message: ClientMessage) -> None:
+        owner, said = self.owner, message.message
+        term = owner.epoch.term
+        accepted = ClientMessageAccepted(
+            session_id=owner.session_id,
+            client_id=client_id,
+            client_seq=message.client_seq,
+            kind=_KINDS[type(said)],
+            text=_text(said),
+            step=said.step if isinstance(said, Approval) else 0,
+            approved=_approved(said),
+        )
+        event_id = owner.parts.rules.client_event_id(
+            owner.session_id, client_id, message.client_seq, term
+        )
+        await owner.ledger.append(OBSERVATIONS, accepted, event_id)
+
+    async def _count(self, client_id: str, seq: int) -> None:
+        self.cursors[client_id] = seq
+        await self.owner.ledger.save(cursors=dict(self.cursors))
+
+    def _act(self, message: ClientMessage) -> None:
+        """What was accepted is done in the background: an interrupt waits for nothing before it."""
+        owner, seq = self.owner, message.client_seq
+        match message.message:
+            case Instruction(text=text):
+                owner.cuts += 1
+                self.turning.waiting += 1
+                self.spawn(self.turning.instruct(text, owner.cuts))
+            case Interrupt(reason=reason):
+                self.spawn(self._interrupt(seq, reason))
+            case Feedback(success=success):
+                self.spawn(self._score(success=success, seq=seq))
+            case Close():
+                self.spawn(owner.close("CLIENT"))
+
+    async def _interrupt(self, seq: int, reason: str) -> None:
+        try:
+            await self.owner.interrupt(reason)
+        except Overloaded as error:
+            if self.stream is not None:
+                self.stream.notice(Refused(seq, error.reason, str(error)))
+
+    async def _score(self, *, success: bool, seq: int) -> None:
+        owner = self.owner
+        attempt = max(owner.ledger.state.attempt, 1)
+        reward = 1.0 if success else 0.0
+        score = Score(owner.session_id, attempt, reward, success, "caller")
+        await owner.ledger.append(OUTCOMES, score, f"{owner.session_id}/score/caller/{seq}")
+
+    # What falls due.
+
+    def heard(self, record: Record) -> None:
+        """Take note of a record of this session; never waits."""
+        message = self.owner.parts.codec.decode(record.event, screens=False)
+        if self._backlog is not None:
+            self._backlog.append(message)
+        elif message is not None:
+            self.owner.heard(message)
+
+    def ready(self, history: History | None) -> None:
+        """From here on everything is folded as it comes; what came meanwhile first."""
+        if history is not None:
+            self.cursors = dict(history.cursors)
+            for started in history.open_steps.values():
+                self.owner.steps.started(started)
+            self.owner.turn = self.turning.resumed(history)
+        backlog, self._backlog = self._backlog or (), None
+        for message in backlog:
+            if message is not None:
+                self.owner.heard(message)
+
+    async def restore(self, history: History) -> None:
+        """After a takeover: fence, go on, and finish what was being ended."""
+        await self.turning.restore(history)
+        if history.closed is not None:
+            await self.owner.close(history.closed)
+        elif history.closing:
+            await self.owner.close("CLIENT")
+
+    async def drive(self) -> None:
+        """Attend to what falls due until this owner is one no more, or the session is closed."""
+        owner = self.owner
+        while owner.gone is None and not owner.closed.is_set():
+            owner.wake.clear()
+            await self._attend()
+            due_s = self._due_s()
+            try:
+                async with asyncio.timeout(due_s):
+                    await owner.wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _attend(self) -> None:
+        owner, now = self.owner, self.owner.parts.clock.monotonic()
+        turn = owner.turn
+        if owner.closing:
+            return
+        if turn is not None and turn.ended is not None:
+            await self.turning.finish(turn)
+        elif owner.lost:
+            await self.turning.replace_lost()
+        elif turn is not None and turn.beyond:
+            await self.turning.cut("STEP_LIMIT")
+        elif turn is not None and self._late(now):
+            await self.turning.cut("DEADLINE")
+        elif turn is not None and (silent := self._silent(now)):
+            await self._probe(silent)
+        await owner.steps.report(owner)
+        if self._over(now):
+            await owner.close("CLIENT_DONE" if self.left else "CLIENT_LOST")
+        elif now - owner.ledger.saved_at > self._beat_s:
+            await owner.ledger.save()
+
+    @property
+    def _beat_s(self) -> float:
+        """A session whose state is not written for `resume_ttl_s` counts as abandoned."""
+        return self.owner.parts.limits.resume_ttl_s / 3
+
+    def _late(self, now: float) -> bool:
+        turn, limit_s = self.owner.turn, self.owner.agent.turn_limit_s
+        return turn is not None and limit_s > 0 and now - turn.began_at >= limit_s
+
+    def _over(self, now: float) -> bool:
+        """Nobody is there any more, or nobody has anything more to say."""
+        if self.left and self.stream is not None:
+            return self.owner.turn is None and not self.turning.busy
+        return self.lost_at is not None and now - self.lost_at >= grace_s(self.owner.agent)
+
+    def _due_s(self) -> float:
+        """Seconds until something can fall due."""
+        owner, now = self.owner, self.owner.parts.clock.monotonic()
+        due = [owner.ledger.saved_at + self._beat_s]
+        if self.lost_at is not None:
+            due.append(self.lost_at + grace_s(owner.agent))
+        if owner.turn is not None:
+            due.append(now + owner.parts.limits.silence_s / 2)
+            if owner.agent.turn_limit_s > 0:
+                due.append(owner.turn.began_at + owner.agent.turn_limit_s)
+        step = owner.steps.next_due(owner)
+        if step is not None:
+            due.append(step)
+        return max(min(due) - now, 0.05)
+
+    def _silent(self, now: float) -> list[Body]:
+        owner = self.owner
+        limit_s = owner.parts.limits.silence_s
+        return [
+            body for body in owner.ledger.saved.bodies if now - self._heard_of(body, now) > limit_s
+        ]
+
+    def _heard_of(self, body: Body, now: float) -> float:
+        known = self.owner.opened_at.setdefault(body.home, now)
+        return self.owner.leases.silent_since(body, known)
+
+    async def _probe(self, bodies: list[Body]) -> None:
+        """A body that asks for no lease: is it there still?"""
+        owner = self.owner
+        for body in bodies:
+            state = await owner.fencing.probe(body, owner.epoch)
+            now = owner.parts.clock.monotonic()
+            if state is BodyState.CONFIRMED:
+                owner.opened_at[body.home] = now
+            elif state is BodyState.KILLED:
+                owner.lost.setdefault(body.home, f"{body.home} is gone")
+            elif now - self._heard_of(body, now) > 2 * owner.parts.limits.silence_s:
+                owner.lost.setdefault(body.home, f"{body.home} does not answer")
+
+
+def _text(said: object) -> str:
+    match said:
+        case Open(instruction=text) | Instruction(text=text):
+            return text
+        case Interrupt(reason=text) | Feedback(comment=text):
+            return text
+    return ""
+
+
+def _approved(said: object) -> bool:
+    match said:
+        case Approval(approved=approved):
+            return approved
+        case Feedback(success=success):
+            return success
+    return False
