@@ -143,7 +143,7 @@ class FilesystemBlobStore:
         finally:
             temporary.unlink(missing_ok=True)
         if self._settings.fsync:
-            for folder in (target.parent, *target.parent.parents):
+            for folder in target.parents:
                 _sync_folder(folder)
                 if folder == self._root:
                     break
@@ -221,7 +221,11 @@ def _take(found: Iterator[BlobInfo]) -> list_[BlobInfo]:
 
 
 def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        # Another deleted the blob meanwhile, and its folder with it.
+        return
     try:
         os.fsync(descriptor)
     finally:

@@ -286,22 +286,27 @@ class _Run:
     async def _give_up(self, record: Record, failure: Exception, attempts: int) -> bool:
         """Dead-letter a record; False while the log cannot take it."""
         expected = failure if isinstance(failure, PlatformError) else None
-        _logger.error(
-            "handler failed and its record is dead-lettered",
-            extra={
-                "group": self._group,
-                "topic": record.topic,
-                "partition": record.partition,
-                "offset": record.offset,
-                "attempts": attempts,
-                "reason": expected.reason if expected else "INTERNAL",
-            },
-            exc_info=None if expected else failure,
-        )
+        fields = {
+            "group": self._group,
+            "topic": record.topic,
+            "partition": record.partition,
+            "offset": record.offset,
+            "attempts": attempts,
+            "reason": expected.reason if expected else "INTERNAL",
+        }
         try:
             await self._letters.put(record, failure, attempts)
-        except (DependencyDown, Overloaded, Conflict):
+        except (DependencyDown, Overloaded, Conflict) as error:
+            _logger.warning(
+                "handler failed, and the log cannot take the dead letter",
+                extra={**fields, "log_reason": error.reason},
+            )
             return False
+        _logger.error(
+            "handler failed and its record is dead-lettered",
+            extra=fields,
+            exc_info=None if expected else failure,
+        )
         self._counts.dead_lettered += 1
         if self._on_dead_letter is not None:
             try:

@@ -64,7 +64,7 @@ def event(number: int, key: str = "s", data: bytes | None = None) -> Event:
 
 
 async def read_all(log: EventLog, topic: str, partition: int = 0, **kwargs: object) -> list[Record]:
-    return [record async for record in log.read(topic, partition, **kwargs)]  # type: ignore[arg-type]
+    return [record async for record in log.read(topic, partition, **kwargs)]
 
 
 def numbers(records: list[Record]) -> list[int]:

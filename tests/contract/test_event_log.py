@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -168,12 +167,10 @@ class TestEmbedded(EventLogContract):
         assert numbers(await read_all(log, "one")) == list(range(number))
         await log.aclose()
 
-    async def test_the_key_is_read_through_its_index(
-        self, clock: HandClock, tmp_path: Path
-    ) -> None:
-        log = await opened(tmp_path, clock)
-        await log.aclose()
-        connection = sqlite3.connect(tmp_path / "events.sqlite")
+    def test_the_key_is_read_through_its_index(self, tmp_path: Path) -> None:
+        connection = store.connect(tmp_path / "events.sqlite", SETTINGS, writer=True)
+        store.prepare(connection)
+        store.create_topic(connection, TOPICS[0])
         seen: list[str] = []
         connection.set_trace_callback(seen.append)
         (lane, *_), _ = store.load(connection)
@@ -183,7 +180,7 @@ class TestEmbedded(EventLogContract):
         assert [row for row in plan if "records_by_key" in row[3] and "SEARCH" in row[3]]
         assert not [row for row in plan if "TEMP B-TREE" in row[3]]
 
-    async def test_settings_reach_sqlite(self, clock: HandClock, tmp_path: Path) -> None:
+    def test_settings_reach_sqlite(self, tmp_path: Path) -> None:
         for text, number in (("normal", 1), ("full", 2)):
             settings = EventSettings(synchronous=text)
             connection = store.connect(tmp_path / f"{text}.sqlite", settings, writer=True)

@@ -122,7 +122,7 @@ class TestAgainstTheReference:
                 "partitionkey": "pk",
                 "flag": "yes",
             },
-            data,  # type: ignore[arg-type]
+            data,
         )
         write = kafka.to_binary if mode == "binary" else kafka.to_structured
         message = write(written, JSONFormat())

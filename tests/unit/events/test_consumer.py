@@ -43,7 +43,7 @@ async def consuming(
     kwargs.setdefault("topics", ["a"])
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(
-            consume(log, "g", handle=handle, clock=CLOCK, rng=Random(1), **kwargs)  # type: ignore[arg-type]
+            consume(log, "g", handle=handle, clock=CLOCK, rng=Random(1), **kwargs)
         )
         try:
             yield
