@@ -17,7 +17,7 @@ PYTEST := $(BIN)/python -m pytest -q
 
 CATEGORIES := unit contract integration simulation e2e faults
 
-.PHONY: help setup demo test up down doctor eval bench simulate protos fmt check \
+.PHONY: help setup demo test up down doctor eval bench simulate protos settings fmt check \
 	format lint type imports house buf stubs links $(CATEGORIES)
 
 help:  ## this list
@@ -59,6 +59,9 @@ simulate: setup  ## the session protocol under SEEDS random histories (100000)
 
 protos: setup  ## generate the stubs from protos/
 	@$(BIN)/python -m tools.protos
+
+settings: setup  ## write docs/settings.md from the code
+	@$(BIN)/python -m tools.settings
 
 fmt: setup  ## format the code
 	@$(BIN)/ruff format $(SOURCES) libs/sdk

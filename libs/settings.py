@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from difflib import get_close_matches
 from typing import Any, Self
 
 from pydantic import ValidationError
@@ -35,17 +36,11 @@ class Settings(BaseSettings):
         """Read the environment.
 
         Raises:
-            ValueError: a variable starts with TECTUM_ but no settings class that was loaded
-            knows it,
-                or a value is out of range.
+            ValueError: a variable starts with TECTUM_ but no settings class that was loaded knows it, or a value is
+                out of range.
         """
-        unknown = sorted(
-            name
-            for name in os.environ
-            if name.upper().startswith("TECTUM_") and name.upper() not in _known
-        )
-        if unknown:
-            raise ValueError(f"unknown settings {unknown}; known: {sorted(_known)}")
+        if unknown := unknown_variables():
+            raise ValueError("unknown settings: " + "; ".join(unknown))
         try:
             return cls()
         except ValidationError as error:
@@ -56,6 +51,16 @@ class Settings(BaseSettings):
                 for item in error.errors()
             )
             raise ValueError(problems) from None
+
+
+def unknown_variables() -> list[str]:
+    """The TECTUM_* variables that no settings class knows, each with the known name that is nearest to it."""
+    found = []
+    for name in sorted(os.environ):
+        if name.upper().startswith("TECTUM_") and name.upper() not in _known:
+            near = get_close_matches(name.upper(), _known, n=1)
+            found.append(name + (f" (did you mean {near[0]}?)" if near else ""))
+    return found
 
 
 def child_environment(**settings: str) -> dict[str, str]:

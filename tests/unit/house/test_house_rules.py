@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from deploy.catalogue import SETTINGS
 from libs.errors import PlatformError
 from libs.rpc.status import CODES, to_status
 from tests.conftest import CATEGORIES
 from tools.api import FROZEN, added_and_gone, public_names
 from tools.links import broken
 from tools.protos import differences, stubs
+from tools.settings import PAGE, page
 
 _ROOT = Path(__file__).resolve().parents[3]
 _MODULE_LINES = 500
@@ -249,3 +251,29 @@ def test_every_category_is_run() -> None:
     found = re.search(r"^CATEGORIES := (.+)$", makefile, re.MULTILINE)
     assert found is not None
     assert set(found[1].split()) == set(CATEGORIES)
+
+
+def settings_classes(source: str) -> set[str]:
+    """Names of the classes that read variables."""
+    return {
+        node.name
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ClassDef) and "env_prefix=" in ast.unparse(node)
+    }
+
+
+def test_every_setting_is_known_to_the_doctor_and_documented() -> None:
+    found = {
+        name
+        for path in _sources("libs", "services", "deploy")
+        for name in settings_classes(path.read_text(encoding="utf-8"))
+    }
+    assert found == {one.__name__ for one in SETTINGS}
+    assert page() == (_ROOT / PAGE).read_text(encoding="utf-8"), "run `make settings`"
+
+
+def test_settings_can_fail() -> None:
+    source = (
+        "class A(Settings):\n    model_config = SettingsConfigDict(env_prefix='A_')\nclass B: ...\n"
+    )
+    assert settings_classes(source) == {"A"}
