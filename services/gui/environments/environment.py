@@ -121,6 +121,9 @@ class BrowserEnvironment:
         self._tabs_made = 0
         self._observed = 0
         self._settled = True
+        self._windows_due = 0
+        self._window_came = asyncio.Event()
+        context.on("page", self._on_page)
 
     @property
     def instruction(self) -> str:
@@ -169,9 +172,27 @@ class BrowserEnvironment:
         """Take a page of this context as a tab, and put it in front."""
         self._tabs_made += 1
         tab = await BrowserTab.open(page, str(self._tabs_made), self._settings, style=self._style)
+        tab.cdp.on("Page.windowOpen", self._on_window_open)
         self._tabs.append(tab)
         self._active = len(self._tabs) - 1
         return tab
+
+    def _on_window_open(self, _: object) -> None:
+        self._windows_due += 1
+        self._window_came.clear()
+
+    def _on_page(self, _: Page) -> None:
+        self._windows_due = max(0, self._windows_due - 1)
+        if not self._windows_due:
+            self._window_came.set()
+
+    async def _await_windows(self) -> None:
+        """A popup is announced some time before it is there."""
+        if self._windows_due:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.popup_s_max):
+                    await self._window_came.wait()
+            self._windows_due = 0
 
     async def observe(self) -> Screen:
         """What is on the screen now.
@@ -187,6 +208,7 @@ class BrowserEnvironment:
 
     async def _meet_pages(self) -> None:
         """Drop closed tabs and take new ones: a popup comes to the front, as a person sees it."""
+        await self._await_windows()
         front = self._tabs[self._active] if self._tabs else None
         self._tabs = [tab for tab in self._tabs if not tab.page.is_closed()]
         known = {tab.page for tab in self._tabs}

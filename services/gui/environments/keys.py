@@ -63,15 +63,28 @@ def key_name(key: str) -> str:
 
 async def hold(hand: Hand, key: str) -> None:
     """Press a key and remember that it is down."""
-    hand.pressed.keys.append(key)
-    await hand.input(hand.tab.page.keyboard.down(key))
+
+    async def down() -> None:
+        hand.pressed.keys.append(key)
+        await hand.tab.page.keyboard.down(_physical(hand, key))
+
+    await hand.input(down())
 
 
 async def let_go(hand: Hand, key: str) -> None:
     """Release a key."""
-    await hand.input(hand.tab.page.keyboard.up(key))
+    await hand.input(hand.tab.page.keyboard.up(_physical(hand, key)))
     if key in hand.pressed.keys:
         hand.pressed.keys.remove(key)
+
+
+def _physical(hand: Hand, key: str) -> str:
+    """The key itself where Shift is held, so that it says what it says on a keyboard."""
+    if "Shift" not in hand.pressed.keys or len(key) != 1 or not key.isascii():
+        return key
+    if key.isalpha():
+        return f"Key{key.upper()}"
+    return f"Digit{key}" if key.isdigit() else key
 
 
 def _names(keys: tuple[str, ...]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 from collections.abc import Sequence
-from functools import cache
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 from playwright.async_api import BrowserContext
 from playwright.async_api import Error as PlaywrightError
 
+from libs.offload import Offload
 from services.gui.environments.clipboard import SharedClipboard
 from services.gui.environments.environment import PERFORMERS, BrowserEnvironment
 from services.gui.environments.provider import ChromiumProvider
@@ -51,18 +52,26 @@ _ACTIONS = {
 }
 
 
-@cache
-def _pages() -> Path:
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The pages that the package `miniwob` ships."""
+
+    folder_uri: str
+    tasks: tuple[str, ...]
+    """Names, sorted."""
+
+
+def read_catalogue() -> Catalogue:
+    """Look into the package; blocks.
+
+    Raises:
+        PluginError: the package is not installed (TASK_UNKNOWN).
+    """
     spec = find_spec("miniwob")
     if spec is None or spec.origin is None:
         raise PluginError("TASK_UNKNOWN", "expected the package `miniwob`, found none")
-    return Path(spec.origin).parent / "html" / "miniwob"
-
-
-@cache
-def tasks() -> tuple[str, ...]:
-    """The names of all tasks, sorted."""
-    return tuple(sorted(page.stem for page in _pages().glob("*.html")))
+    folder = Path(spec.origin).parent / "html" / "miniwob"
+    return Catalogue(folder.as_uri(), tuple(sorted(page.stem for page in folder.glob("*.html"))))
 
 
 class MiniwobEnvironment(BrowserEnvironment):
@@ -86,10 +95,10 @@ class MiniwobEnvironment(BrowserEnvironment):
         """What the page asks for, as a person reads it."""
         return self._instruction
 
-    async def begin(self, task: str, seed: int | str, mode: str) -> None:
+    async def begin(self, page_url: str, seed: int | str, mode: str) -> None:
         """Load the page and start the episode; its clock runs from here."""
         tab = await self.adopt(await self._context.new_page())
-        await tab.page.goto(f"{_pages().as_uri()}/{task}.html", wait_until="load")
+        await tab.page.goto(page_url, wait_until="load")
         await tab.page.evaluate(
             "([seed, mode]) => { Math.seedrandom(seed); core.setDataMode(mode);"
             " core.startEpisodeReal(); }",
@@ -145,13 +154,27 @@ class MiniwobProvider(ChromiumProvider):
     examples: Sequence[str] = ("miniwob://click-test?seed=0", "miniwob://use-autocomplete?seed=7")
     actions = frozenset(_ACTIONS)
 
+    def __init__(self, settings: BrowserSettings) -> None:
+        super().__init__(settings)
+        self._catalogue: Catalogue | None = None
+
+    async def _read(self) -> Catalogue:
+        if self._catalogue is None:
+            offload = Offload("miniwob", threads=1, waiting=0)
+            try:
+                self._catalogue = await offload.run(read_catalogue)
+            finally:
+                await offload.aclose()
+        return self._catalogue
+
     async def open(self, uri: str, options: OpenOptions) -> MiniwobEnvironment:
         """Load a task's page and start its episode.
 
         Raises:
             PluginError: URI_MALFORMED, TASK_UNKNOWN, BROWSER_MISSING, PAGE_UNREACHABLE.
         """
-        task, seed, mode = _parse(uri)
+        catalogue = await self._read()
+        task, seed, mode = _parse(uri, catalogue.tasks)
         browser = await self.chromium.browser()
         context = await browser.new_context(
             viewport={"width": _SIZE.width, "height": _SIZE.height},
@@ -161,7 +184,7 @@ class MiniwobProvider(ChromiumProvider):
         )
         environment = MiniwobEnvironment(context, self.settings, options, self.chromium.clipboard)
         try:
-            await environment.begin(task, seed, mode)
+            await environment.begin(f"{catalogue.folder_uri}/{task}.html", seed, mode)
         except PlaywrightError as error:
             await environment.aclose()
             raise PluginError(
@@ -174,7 +197,7 @@ class MiniwobProvider(ChromiumProvider):
         return environment
 
 
-def _parse(uri: str) -> tuple[str, int | str, str]:
+def _parse(uri: str, tasks: tuple[str, ...]) -> tuple[str, int | str, str]:
     parts = urlsplit(uri)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     unknown = sorted(set(options) - {"seed", "mode"})
@@ -184,11 +207,11 @@ def _parse(uri: str) -> tuple[str, int | str, str]:
             f"expected miniwob://TASK?seed=N with at most seed and mode (train, test), got {uri!r}",
         )
     task = parts.netloc
-    if task not in tasks():
-        near = difflib.get_close_matches(task, tasks(), n=5, cutoff=0.5)
+    if task not in tasks:
+        near = difflib.get_close_matches(task, tasks, n=5, cutoff=0.5)
         raise PluginError(
             "TASK_UNKNOWN",
-            f"expected one of {len(tasks())} MiniWoB tasks, got {task!r}; near: {', '.join(near) or 'none'}",
+            f"expected one of {len(tasks)} MiniWoB tasks, got {task!r}; near: {', '.join(near) or 'none'}",
         )
     mode = options.get("mode", "train")
     if mode not in ("train", "test"):

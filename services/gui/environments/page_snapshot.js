@@ -153,7 +153,7 @@
         quiet: at.quiet || (T.NAMED_BY_CONTENT.has(role) && widget) || role === 'textbox',
       };
       const leaf = this.leafText(el);
-      const plain = leaf !== null && !(leaf === '' && el.shadowRoot);
+      const plain = leaf !== null && !(leaf === '' && (el.shadowRoot || seen.tag === 'iframe'));
       const count = plain || seen.tag === 'textarea' ? 0 : this.children(el, below, style);
       const fields = this.describe(el, seen, { clickable, own, leaf: plain ? leaf : null, count, at });
       if (!fields || !seen.box || (!seen.box.seen && this.offscreen >= this.limits.offscreen)) {
@@ -211,6 +211,8 @@
 
     children(el, at, style) {
       let count = 0;
+      if (style.contentVisibility === 'hidden') return 0;
+      if (T.tag(el) === 'details' && !el.open) return this.summary(el, at);
       const root = el.shadowRoot || el;
       for (const child of T.tag(el) === 'slot' ? slotted(el) : root.childNodes) {
         if (this.exhausted()) { this.omitted++; break; }
@@ -219,6 +221,11 @@
       }
       if (T.tag(el) === 'iframe') count += this.frame(el, at);
       return count;
+    }
+
+    summary(el, at) {
+      const first = Array.from(el.children).find((child) => T.tag(child) === 'summary');
+      return first ? this.walk(first, at) : 0;
     }
 
     frame(el, at) {
@@ -334,6 +341,7 @@
   };
 
   const rounded = (value) => Math.round(value * 100) / 100;
+  T.rounded = rounded;
 
   const parentId = (item, chosen) => {
     let up = item.parent;

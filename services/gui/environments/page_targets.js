@@ -51,7 +51,8 @@
         shown = true;
         const hit = T.hit(x, y);
         if (T.receives(node, hit)) {
-          return { state: 'HIT', x, y, box: [rect.left, rect.top, rect.width, rect.height] };
+          return { state: 'HIT', x, y, 
+            box: [rect.left, rect.top, rect.width, rect.height].map(T.rounded) };
         }
         cover = cover || hit;
       }

@@ -36,8 +36,12 @@ def _button(button: MouseButton) -> Button:
 
 async def press(hand: Hand, button: Button, *, count: int = 1) -> None:
     """Press a button of the mouse and remember that it is down."""
-    hand.pressed.buttons.append(button)
-    await hand.input(hand.tab.page.mouse.down(button=button, click_count=count))
+
+    async def down() -> None:
+        hand.pressed.buttons.append(button)
+        await hand.tab.page.mouse.down(button=button, click_count=count)
+
+    await hand.input(down())
 
 
 async def release(hand: Hand, button: Button, *, count: int = 1) -> None:

@@ -45,6 +45,8 @@ class BrowserSettings(Settings):
     """How long to wait until an element receives the pointer."""
     tabs_max: int = Field(default=20, ge=1, le=200)
     """Tabs of one environment; further popups are closed."""
+    popup_s_max: float = Field(default=3.0, ge=0.01, le=60.0)
+    """How long a window that a page announced may take to appear."""
     navigate_s_max: float = Field(default=15.0, ge=0.1, le=120.0)
     """How long a page may take to load."""
     start_s_max: float = Field(default=30.0, ge=1.0, le=300.0)

@@ -9,7 +9,6 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from playwright.async_api import CDPSession, Dialog, Page, Request
-from playwright.async_api import Error as PlaywrightError
 
 from services.gui.environments.settings import BrowserSettings
 from services.gui.environments.world import PageBusyError, World
@@ -28,7 +27,7 @@ async def _caught(call: Coroutine[Any, Any, T]) -> tuple[T | None, Exception | N
     """Keep an error out of the task group, which would wrap it."""
     try:
         return await call, None
-    except (PlaywrightError, PageBusyError, TimeoutError) as error:
+    except Exception as error:  # noqa: BLE001 - raised again by the caller, unwrapped
         return None, error
 
 

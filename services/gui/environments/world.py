@@ -21,6 +21,7 @@ def _script(name: str) -> str:
     return (files(__package__) / name).read_text(encoding="utf-8")
 
 
+_WITNESS_SCRIPT = _script("page_witness.js")
 _SCRIPTS = "\n".join(_script(name) for name in _PARTS)
 _STYLE = """(() => {
   const sheet = new CSSStyleSheet();
@@ -52,7 +53,7 @@ class World:
         await self._cdp.send(
             "Page.addScriptToEvaluateOnNewDocument",
             {
-                "source": _script("page_witness.js"),
+                "source": _WITNESS_SCRIPT,
                 "worldName": WITNESS,
                 "runImmediately": True,
             },
