@@ -18,6 +18,8 @@ from libs.events.messages import decode, encode
 from libs.events.port import EventLog, Producer, Record
 from libs.events.settings import LaneSettings
 from libs.events.topics import ACTIONS, CONTROL, DECISIONS, OBSERVATIONS, OUTCOMES, PLANS
+from libs.telemetry import names
+from libs.telemetry.trace import span
 from services.guard.domain import Answered, Desk, Guard, Pending
 from services.guard.domain.desk import CALLER, answered, open_question
 from tectum.event.v1 import plan_pb2
@@ -121,10 +123,7 @@ class GuardReactor:
             _logger.info("plan of an old epoch is dropped", extra={"session": plan.session_id})
             return
         await self._end(self._desk.see(plan.session_id, plan.epoch))
-        if deadline_at is not None and deadline_at <= self._clock.now():
-            decision = self._guard.late(plan)
-        else:
-            decision = self._guard.decide(plan)
+        decision = self._decide(plan, deadline_at)
         match decision.verdict:
             case Verdict.ASK:
                 await self._ask(plan, decision)
@@ -134,6 +133,20 @@ class GuardReactor:
                 )
             case Verdict.DENY:
                 await _both(self._refuse(plan, decision), self._say(decision, "decision"))
+
+    def _decide(self, plan: Plan, deadline_at: datetime | None) -> Decision:
+        attributes = {
+            names.GEN_AI_CONVERSATION: plan.session_id,
+            names.STEP: plan.step,
+            names.EPOCH: f"{plan.epoch.term}.{plan.epoch.n}",
+        }
+        with span(names.DECIDE_POLICY, attributes) as deciding:
+            if deadline_at is not None and deadline_at <= self._clock.now():
+                decision = self._guard.late(plan)
+            else:
+                decision = self._guard.decide(plan)
+            deciding.set_attribute(names.VERDICT, decision.verdict.value)
+        return decision
 
     async def _ask(self, plan: Plan, decision: Decision) -> None:
         # After a crash this plan may come again although its question was answered meanwhile.
