@@ -49,7 +49,7 @@ class RecorderReactor:
         self._clock = clock
         self._settings = settings
         self._on_degraded = on_degraded
-        self._degraded = ""
+        self._degraded: dict[str, str] = {}
         self._dead_letters = DeadLetters(log, GROUP, clock)
         self._positions: dict[tuple[str, int], int] = {}
         self._one_at_a_time = asyncio.Lock()
@@ -58,7 +58,7 @@ class RecorderReactor:
     async def run(self) -> None:
         """Record until cancelled, or until another recorder takes over."""
         producer = await self._log.producer(GROUP)
-        await self._insist(self._recorder.resume)
+        await self._insist("record", self._recorder.resume)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._seal_all(producer))
@@ -87,7 +87,7 @@ class RecorderReactor:
             async def record(records: Sequence[Record] = records) -> None:
                 await self._record(records)
 
-            await self._insist(record)
+            await self._insist("record", record)
             await self._commit(subscription, records)
             self._look_for_closed()
             if len(records) < _FULL_BATCH:
@@ -137,7 +137,7 @@ class RecorderReactor:
                 async def seal(session_id: str = session_id) -> None:
                     await self._seal(session_id, producer)
 
-                await self._insist(seal)
+                await self._insist("seal", seal)
 
     async def _seal(self, session_id: str, producer: Producer) -> None:
         async with self._one_at_a_time:
@@ -195,30 +195,28 @@ class RecorderReactor:
                 places.append((topic, await self._log.partition_of(topic, session_id)))
         return places
 
-    async def _insist(self, call: Callable[[], Awaitable[None]]) -> None:
+    async def _insist(self, what: str, call: Callable[[], Awaitable[None]]) -> None:
         """Repeat `call` while disk, blob store or log refuse; nothing is committed meanwhile."""
         pause_s = self._settings.retry_s
         while True:
             try:
                 await call()
             except (DependencyDown, Overloaded) as error:
-                await self._degrade(error)
+                await self._degrade(what, error)
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, self._settings.retry_max_s)
             else:
-                await self._recover()
+                await self._recover(what)
                 return
 
-    async def _degrade(self, error: PlatformError) -> None:
-        if self._degraded != error.reason:
-            self._degraded = error.reason
-            _log.error(
-                "recording stands still", extra={"reason": error.reason, "error": str(error)}
-            )
+    async def _degrade(self, what: str, error: PlatformError) -> None:
+        if self._degraded.get(what) != error.reason:
+            self._degraded[what] = error.reason
+            fields = {"activity": what, "reason": error.reason, "error": str(error)}
+            _log.error("the recorder stands still", extra=fields)
             await self._on_degraded(error.reason)
 
-    async def _recover(self) -> None:
-        if self._degraded:
-            _log.warning("recording goes on", extra={"was": self._degraded})
-            self._degraded = ""
-            await self._on_degraded("")
+    async def _recover(self, what: str) -> None:
+        if self._degraded.pop(what, ""):
+            _log.warning("the recorder goes on", extra={"activity": what})
+            await self._on_degraded(next(iter(self._degraded.values()), ""))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -72,3 +72,10 @@ async def health_of(channel: grpc.aio.Channel) -> int:
     stub = health_pb2_grpc.HealthStub(channel)
     answer = await stub.Check(health_pb2.HealthCheckRequest(service=SERVICE), timeout=5)
     return int(answer.status)
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Return once it holds; ten seconds are enough for everything here."""
+    async with asyncio.timeout(10):
+        while not await holds():  # noqa: ASYNC110 - it happens behind a port, without an event
+            await asyncio.sleep(0.01)
