@@ -181,7 +181,7 @@ class Caller:
         message = decode(record.event)
         if isinstance(message, Control):
             self.memory.closed |= message.kind is ControlKind.CLOSED
-            self.memory.idle = message.kind is ControlKind.TURN_ENDED
+            self.memory.idle |= message.kind is ControlKind.TURN_ENDED
         elif kind == "TurnStarted":
             self.memory.idle = False
         elif isinstance(message, Decision) and message.verdict is Verdict.ASK:

@@ -8,6 +8,7 @@ import gc
 import heapq
 import random
 import sys
+import warnings
 import zlib
 from asyncio import events as asyncio_events
 from collections import deque
@@ -272,7 +273,7 @@ class SimLoop(asyncio.BaseEventLoop):
         """Drop everything; finally blocks of what still hangs run now, and what they say is not heard."""
         self._over = True
         super().close()
-        with _deaf():
+        with deaf():
             self._timers.clear()
             self._runnable.clear()
             self._graveyard.clear()
@@ -280,13 +281,15 @@ class SimLoop(asyncio.BaseEventLoop):
                 node.ready.clear()
                 node.tasks.clear()
             self.nodes.clear()
-            gc.collect()
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
+def deaf() -> Iterator[None]:
+    """Hear nothing of what dead processes say while they are taken apart; nothing of them is left after it."""
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
-        yield
+        with warnings.catch_warnings(action="ignore"):
+            yield
+            gc.collect()
     finally:
         sys.unraisablehook = hook

@@ -89,7 +89,8 @@ class Node:
 
     def spawn(self, coro: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start a task that belongs to this node."""
-        return self.context.run(self.loop.create_task, coro)
+        task: asyncio.Task[T] = self.loop.create_task(coro, context=self.context.copy())
+        return task
 
     def post(self, callback: Callable[..., object], *args: Any) -> None:
         """Let this node run `callback` when it gets to it; dropped where it is dead."""

@@ -36,7 +36,7 @@ def _play(
     world = World(seed, weather)
     broker = Broker(world)
     broker.ensure(_SPECS)
-    world.loop.run(body(world, broker, world.loop.node("n")), world.here)  # type: ignore[arg-type]
+    world.loop.run(body(world, broker, world.loop.node("n")), world.here)
     assert world.loop.errors == []
     world.over = True
     world.loop.close()
