@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -25,7 +26,8 @@ class Offload:
     def __init__(self, name: str, *, threads: int, waiting: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._limit = threads + waiting
-        self._inside = 0
+        # One token for each call, taken out by the thread that ends it: a deque needs no lock for that.
+        self._inside: deque[None] = deque()
         self._name = name
 
     async def run(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -34,17 +36,16 @@ class Offload:
         Raises:
             Overloaded: too many calls are waiting (OFFLOAD_FULL).
         """
-        if self._inside >= self._limit:
+        if len(self._inside) >= self._limit:
             raise Overloaded("OFFLOAD_FULL", f"{self._name}: {self._limit} calls are under way")
-        self._inside += 1
-        future = asyncio.get_running_loop().run_in_executor(
-            self._pool, partial(call, *args, **kwargs)
-        )
+        future = self._pool.submit(call, *args, **kwargs)
+        self._inside.append(None)
+        # Of the thread's future, not of ours: a call that nobody awaits any more still has its place.
         future.add_done_callback(self._left)
-        return await future
+        return await asyncio.wrap_future(future)
 
     def _left(self, _: object) -> None:
-        self._inside -= 1
+        self._inside.pop()
 
     async def aclose(self) -> None:
         """Wait for what runs, refuse what comes."""

@@ -125,6 +125,7 @@ class Subscription(Protocol):
         never empty.
 
         Each call is also the member's heartbeat; the adapter beats by itself while a call waits.
+        Cancelling the call takes nothing away: the next one returns the records.
 
         Raises:
             Conflict: the member was evicted (MEMBER_EVICTED): subscribe anew.
@@ -157,7 +158,10 @@ class Tail(Protocol):
     """A reader without a group: sees every record of its partitions from where it began."""
 
     async def fetch(self) -> Sequence[Record]:
-        """Wait for the next records, in order for each partition; never empty."""
+        """Wait for the next records, in order for each partition; never empty.
+
+        Cancelling the call takes nothing away: the next one returns the records.
+        """
         ...
 
 

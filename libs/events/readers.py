@@ -87,28 +87,31 @@ class _Cursor:
 
     async def take(self) -> list[Record]:
         """What is there now, shared fairly among the partitions; empty where nothing is."""
-        behind = [p for p, at in self.positions.items() if at < self._shelf.end(p)]
+        starts = {p: at for p, at in self.positions.items() if at < self._shelf.end(p)}
+        behind = list(starts)
         if not behind:
             return []
         # Another partition goes first each time, so that a long one starves nobody.
         self._turn += 1
         first = self._turn % len(behind)
-        taken: list[Record] = []
+        slices: list[tuple[Place, int, int, Sequence[Record]]] = []
+        left = self._settings.fetch_records_max
         left_bytes = self._settings.fetch_bytes_max
         for place in behind[first:] + behind[:first]:
-            left = self._settings.fetch_records_max - len(taken)
             if left <= 0 or left_bytes <= 0:
                 break
-            start = self.positions.get(place)
-            if start is None:
-                continue
+            start = starts[place]
             records, go_on = await self._shelf.take(place, start, left, left_bytes)
-            if self.positions.get(place) != start:
-                # Revoked or moved while the shelf was read: the records are no longer for us.
-                continue
-            self.positions[place] = go_on
-            taken.extend(records)
+            slices.append((place, start, go_on, records))
+            left -= len(records)
             left_bytes -= sum(len(record.event.data) for record in records)
+        # Only now, when nothing is awaited any more: a fetch that is cancelled takes nothing away.
+        taken: list[Record] = []
+        for place, start, go_on, records in slices:
+            # Else revoked or moved while the shelf was read: the records are no longer for us.
+            if self.positions.get(place) == start:
+                self.positions[place] = go_on
+                taken.extend(records)
         return taken
 
 

@@ -478,6 +478,31 @@ class EventLogContract:
                 assert record.offset == position.offset
                 assert await log.end_offset("one", 0) == position.offset + 1
 
+    async def test_a_cancelled_fetch_takes_nothing_away(
+        self, log: EventLog, producer: Producer
+    ) -> None:
+        """Readers bound their waiting with a time-out, which may fall anywhere."""
+        for number in range(40):
+            await producer.publish("four", event(number), partition=number % 4)
+        places = {("four", partition): 0 for partition in range(4)}
+        for patience in range(12):
+            async with (
+                log.tail(places) as tail,
+                log.subscribe(f"g{patience}", ["four"]) as member,
+                asyncio.timeout(10),
+            ):
+                for reader in (tail, member):
+                    async with asyncio.TaskGroup() as tasks:
+                        task = tasks.create_task(reader.fetch())
+                        for _ in range(patience):
+                            await asyncio.sleep(0)
+                        early = task.done()
+                        task.cancel()
+                    got = list(task.result()) if early else []
+                    while len(got) < 40:
+                        got.extend(await reader.fetch())
+                    assert sorted(numbers(got)) == list(range(40))
+
     # --- compaction and retention ---------------------------------------------------------------
 
     async def test_compaction_keeps_the_latest_of_each_key(
