@@ -40,7 +40,7 @@ async def running(host: Host, settings: RecorderSettings) -> AsyncIterator[None]
         McapCodec(reading),
         spool,
         decode,
-        host.clock,
+        host.clock.now,
         privacy_level=settings.privacy_level,
     )
     reports = Reports(

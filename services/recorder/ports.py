@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
 from typing import Protocol
 
 from libs.blobs.port import BlobStore, blob_key
-from libs.clock import Clock
 from libs.telemetry.port import TraceReader
 from services.recorder.events import FinishedSegment, StoredEvent
 
-__all__ = ["BlobStore", "Clock", "Codec", "Decode", "Spool", "TraceReader", "blob_key"]
+__all__ = ["BlobStore", "Codec", "Decode", "Now", "Spool", "TraceReader", "blob_key"]
 
 Decode = Callable[[StoredEvent], object | None]
 """The event's message as plain data (tectum.protocol.messages); None where it is of no known type or broken.
 Elements of screens are left out."""
+
+Now = Callable[[], datetime]
+"""The time, aware UTC."""
 
 
 class Spool(Protocol):

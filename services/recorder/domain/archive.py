@@ -16,7 +16,7 @@ from services.recorder.domain.manifest import (
     pointer_key,
 )
 from services.recorder.events import FinishedSegment, StoredEvent
-from services.recorder.ports import BlobStore, Clock, Codec, Decode, Spool, blob_key
+from services.recorder.ports import BlobStore, Codec, Decode, Now, Spool, blob_key
 
 _PAGE_MAX = 1_000
 
@@ -47,7 +47,7 @@ class Archive:
         codec: Codec,
         spool: Spool,
         decode: Decode,
-        clock: Clock,
+        now: Now,
         *,
         privacy_level: str,
     ) -> None:
@@ -55,7 +55,7 @@ class Archive:
         self._codec = codec
         self._spool = spool
         self._decode = decode
-        self._clock = clock
+        self._now = now
         self._privacy_level = privacy_level
 
     async def store(
@@ -78,7 +78,7 @@ class Archive:
             ]
             manifest = facts.manifest(
                 tuple(kept),
-                sealed_at=self._clock.now().timestamp(),
+                sealed_at=self._now().timestamp(),
                 privacy_level=self._privacy_level,
             )
             await self._blobs.put(newest_key(draft.session_id, draft.opened_at), key.encode())

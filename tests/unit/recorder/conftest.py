@@ -67,7 +67,9 @@ async def start(tmp_path: Path) -> AsyncIterator[Callable[..., Process]]:
     def begin(limits: Limits = Limits(), segment_bytes: int = 1 << 20) -> Process:  # noqa: B008
         spool = DiskSpool(tmp_path / "spool", offload, segment_bytes=segment_bytes)
         clock = FixedClock()
-        archive = Archive(blobs, McapCodec(offload), spool, decode, clock, privacy_level="internal")
+        archive = Archive(
+            blobs, McapCodec(offload), spool, decode, clock.now, privacy_level="internal"
+        )
         recorder = Recorder(spool, archive, decode, limits)
         reports = Reports(archive, spool, blobs, offload, clock, size_bytes=9_500_000)
         return Process(recorder, archive, spool, blobs, reports)
