@@ -19,7 +19,7 @@ from libs.events.port import EventLog, Producer, Record
 from libs.events.settings import LaneSettings
 from libs.events.topics import ACTIONS, CONTROL, DECISIONS, OBSERVATIONS, OUTCOMES, PLANS
 from libs.telemetry import names
-from libs.telemetry.trace import span
+from libs.telemetry.trace import Attributes, span
 from services.guard.domain import Answered, Desk, Guard, Pending
 from services.guard.domain.desk import CALLER, answered, open_question
 from tectum.event.v1 import plan_pb2
@@ -135,12 +135,8 @@ class GuardReactor:
                 await _both(self._refuse(plan, decision), self._say(decision, "decision"))
 
     def _decide(self, plan: Plan, deadline_at: datetime | None) -> Decision:
-        attributes = {
-            names.GEN_AI_CONVERSATION: plan.session_id,
-            names.STEP: plan.step,
-            names.EPOCH: f"{plan.epoch.term}.{plan.epoch.n}",
-        }
-        with span(names.DECIDE_POLICY, attributes) as deciding:
+        step: Attributes = {names.STEP: plan.step, names.EPOCH: f"{plan.epoch.term}.{plan.epoch.n}"}
+        with span(names.DECIDE_POLICY, step, session_id=plan.session_id) as deciding:
             if deadline_at is not None and deadline_at <= self._clock.now():
                 decision = self._guard.late(plan)
             else:

@@ -58,13 +58,22 @@ class VectorIndex:
         Entries as near as each other come in the order of their ids, so that answers are stable.
         """
         if lesson:
-            places = [i for i, entry in enumerate(self._entries) if entry.lesson == lesson]
-            scores = self._rows[places] @ query
+            places = np.array(
+                [i for i, entry in enumerate(self._entries) if entry.lesson == lesson],
+                dtype=np.intp,
+            )
         else:
-            places = list(range(len(self._entries)))
-            scores = self._rows[: len(self._entries)] @ query
-        found = [(self._entries[p], float(s)) for p, s in zip(places, scores, strict=True)]
-        found.sort(key=lambda pair: (-round(pair[1], 6), pair[0].exemplar_id))
+            places = np.arange(len(self._entries))
+        if not len(places) or count < 1:
+            return []
+        rows = self._rows[: len(self._entries)] if not lesson else self._rows[places]
+        # Rounded, so that the last bits of a sum do not decide between equals.
+        scores = np.round(rows @ query, 6)
+        rank = max(0, len(scores) - count)
+        bar = np.partition(scores, rank)[rank]
+        best = np.flatnonzero(scores >= bar)
+        found = [(self._entries[places[i]], float(scores[i])) for i in best]
+        found.sort(key=lambda pair: (-pair[1], pair[0].exemplar_id))
         return found[:count]
 
     def oldest_of(self, lesson: str, most: int) -> list[str]:

@@ -48,6 +48,7 @@ from tests.unit.guard.plans import BODY, FIRST, plan
 
 CLOCK = SystemClock()
 QUICK = LaneSettings(backoff_s=0.001, backoff_max_s=0.002, commit_interval_s=0.001)
+GUARD = Guard(load_policies(None), "default")
 E1, E2 = Epoch(1, 1), Epoch(1, 2)
 UPLOAD = UploadFiles(Point.element("e1"), (BlobRef("0" * 64, 3, "text/plain"),), ("a.txt",))
 
@@ -58,7 +59,7 @@ class World:
     def __init__(self, log: MemoryEventLog, producer: Producer) -> None:
         self.log = log
         self.producer = producer
-        self.guard = Guard(load_policies(None), "default")
+        self.guard = GUARD
         self.sent = 0
 
     async def send(self, topic: str, message: Any, **event: Any) -> None:
