@@ -232,8 +232,11 @@ class Executor:
         gate = home.gate
         if gate is None or gate.epoch >= request.epoch or not self._rules.drains():
             return True
+        # A hold that is sent again does not start the limit again.
+        gate.draining_since = gate.draining_since or self._clock.monotonic()
+        left_s = gate.draining_since + self._limits.drain_s - self._clock.monotonic()
         try:
-            async with asyncio.timeout(self._limits.drain_s):
+            async with asyncio.timeout(max(left_s, 0.0)):
                 await gate.drained()
         except TimeoutError:
             return False

@@ -22,6 +22,8 @@ class LeaseGate:
         self._inside = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
+        self.draining_since: float | None = None
+        """When a hold first waited for it, monotonic seconds."""
         self.begun = 0
         """How many primitive inputs were let through."""
 

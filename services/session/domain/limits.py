@@ -18,12 +18,10 @@ class SessionLimits:
     """Of an instruction, a reason or a comment; of all secrets together."""
     messages_per_s: float = 20.0
     message_burst: int = 40
-    refusals_max: int = 200
-    """A stream that was refused so often in a row is ended with RATE_EXCEEDED."""
     interrupts_max: int = 8
     """Interrupts of one session under way at a time."""
     open_s: float = 60.0
-    hold_try_s: float = 1.0
+    hold_try_s: float = 4.0
     """One try of a hold; then it is tried again."""
     hold_retry_s: float = 0.05
     hold_patience_s: float = 4.0

@@ -40,6 +40,9 @@ _KINDS = {
 
 _BACKLOG_MAX = 4096
 
+HALF_CLOSE_S = 1.0
+"""The end of a client's messages may be the first sign of a lost connection: wait for the second."""
+
 
 class Session:
     """Puts owner, turns and stream together."""
@@ -51,8 +54,8 @@ class Session:
         self.stream: Stream | None = None
         self.lost_at: float | None = None
         """Since when there is no client, monotonic seconds."""
-        self.left = False
-        """The client said all it had to say; the session ends with its turn."""
+        self.left_at: float | None = None
+        """Since when the client has said all it had to say; the session ends with its turn."""
         self._accepting = asyncio.Lock()
         self._backlog: deque[object] | None = deque(maxlen=_BACKLOG_MAX)
         """What was heard before the history was read; None once it is folded as it comes."""
@@ -68,7 +71,7 @@ class Session:
                 WrongState("STREAM_REPLACED", "a newer stream of this session took its place")
             )
         self.stream = stream
-        self.left = False
+        self.left_at = None
 
     async def returned(self) -> None:
         """Say that a client is there again."""
@@ -247,7 +250,7 @@ class Session:
             await self._probe(silent)
         await owner.steps.report(owner)
         if self._over(now):
-            await owner.close("CLIENT_DONE" if self.left else "CLIENT_LOST")
+            await owner.close("CLIENT_LOST" if self.left_at is None else "CLIENT_DONE")
         elif now - owner.ledger.saved_at > self._beat_s:
             await owner.ledger.save()
 
@@ -262,14 +265,17 @@ class Session:
 
     def _over(self, now: float) -> bool:
         """Nobody is there any more, or nobody has anything more to say."""
-        if self.left and self.stream is not None:
-            return self.owner.turn is None and not self.turning.busy
+        if self.left_at is not None and self.stream is not None:
+            idle = self.owner.turn is None and not self.turning.busy
+            return idle and now - self.left_at >= HALF_CLOSE_S
         return self.lost_at is not None and now - self.lost_at >= grace_s(self.owner.agent)
 
     def _due_s(self) -> float:
         """Seconds until something can fall due."""
         owner, now = self.owner, self.owner.parts.clock.monotonic()
         due = [owner.ledger.saved_at + self._beat_s]
+        if self.left_at is not None and owner.turn is None:
+            due.append(self.left_at + HALF_CLOSE_S)
         if self.lost_at is not None:
             due.append(self.lost_at + grace_s(owner.agent))
         if owner.turn is not None:

@@ -313,7 +313,8 @@ class Sessions:
             check_message(message.message, limits)
             known = await self._apart(session.owner, session.accept(client_id, message))
             await stream.answer(Heard(Acknowledged(known)))
-        session.left = session.stream is stream
+        if session.stream is stream:
+            session.left_at = self._clock.monotonic()
         session.owner.wake.set()
 
     async def _replay(
