@@ -293,45 +293,45 @@ class OwnScreens:
         self._environments = environments
         self._clock = clock
         self._idle_s = idle_s
-        self._own: set[str] = set()
+        self._tenants: dict[str, str] = {}
 
-    async def open(self, environment: str) -> OpenedHome:
+    async def open(self, tenant: str, environment: str) -> OpenedHome:
         """Open a screen; errors as `Environments.open`."""
         opened = await self._environments.open("", environment, {}, allow_literal_secrets=False)
-        self._own.add(opened.environment_id)
+        self._tenants[opened.environment_id] = tenant
         return opened
 
-    async def observe(self, screen_id: str) -> Screen:
+    async def observe(self, tenant: str, screen_id: str) -> Screen:
         """Look.
 
         Raises:
             NotFound: SCREEN_NOT_FOUND.
         """
-        self._check(screen_id)
+        self._check(tenant, screen_id)
         try:
             return await self._environments.look(screen_id)
         except NotFound as error:
             raise await self._gone(screen_id, error) from error
 
-    async def act(self, screen_id: str, action: Action) -> Performed:
+    async def act(self, tenant: str, screen_id: str, action: Action) -> Performed:
         """Act, then look.
 
         Raises:
             NotFound: SCREEN_NOT_FOUND.
         """
-        self._check(screen_id)
+        self._check(tenant, screen_id)
         try:
             return await self._environments.perform(screen_id, action, _OpenGate())
         except NotFound as error:
             raise await self._gone(screen_id, error) from error
 
-    async def close(self, screen_id: str) -> EnvironmentScore | None:
+    async def close(self, tenant: str, screen_id: str) -> EnvironmentScore | None:
         """Close, and say what the scorer said last.
 
         Raises:
             NotFound: SCREEN_NOT_FOUND.
         """
-        self._check(screen_id)
+        self._check(tenant, screen_id)
         try:
             score = await self._environments.score(screen_id)
         except NotFound as error:
@@ -344,19 +344,19 @@ class OwnScreens:
         limit = self._clock.monotonic() - self._idle_s
         idle = [
             screen_id
-            for screen_id in self._own
+            for screen_id in self._tenants
             if (since := self._environments.idle_since(screen_id)) is not None and since < limit
         ]
         for screen_id in idle:
             await self._drop(screen_id)
         return len(idle)
 
-    def _check(self, screen_id: str) -> None:
-        if screen_id not in self._own:
+    def _check(self, tenant: str, screen_id: str) -> None:
+        if self._tenants.get(screen_id) != tenant:
             raise NotFound("SCREEN_NOT_FOUND", f"there is no screen {screen_id!r}")
 
     async def _drop(self, screen_id: str) -> None:
-        self._own.discard(screen_id)
+        self._tenants.pop(screen_id, None)
         await self._environments.destroy(screen_id)
 
     async def _gone(self, screen_id: str, error: NotFound) -> NotFound:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from libs.errors import InvalidRequest
+from libs.rpc.call import current_tenant
 from services.gui.domain import Environments, OwnScreens
 from tectum.actions.types import KIND_NAMES, TERMINAL, Action
 from tectum.event.v1 import action_pb2, observation_pb2, outcome_pb2
@@ -35,7 +36,7 @@ class GuiServicer(gui_pb2_grpc.GuiServiceServicer):
         self, request: pb.OpenScreenRequest, context: Any
     ) -> pb.OpenScreenResponse:
         """Open a screen."""
-        opened = await self._screens.open(request.environment)
+        opened = await self._screens.open(current_tenant(), request.environment)
         return pb.OpenScreenResponse(
             screen_id=opened.environment_id,
             screen=to_wire(opened.screen, observation_pb2.Screen),
@@ -44,12 +45,14 @@ class GuiServicer(gui_pb2_grpc.GuiServiceServicer):
 
     async def Observe(self, request: pb.ObserveRequest, context: Any) -> pb.ObserveResponse:
         """Look."""
-        screen = await self._screens.observe(request.screen_id)
+        screen = await self._screens.observe(current_tenant(), request.screen_id)
         return pb.ObserveResponse(screen=to_wire(screen, observation_pb2.Screen))
 
     async def Act(self, request: pb.ActRequest, context: Any) -> pb.ActResponse:
         """Act, then look."""
-        performed = await self._screens.act(request.screen_id, _action(request.action))
+        performed = await self._screens.act(
+            current_tenant(), request.screen_id, _action(request.action)
+        )
         said = performed.result
         outcome = Outcome(
             session_id="", epoch=Epoch(), step=0, status=said.status, reason=said.reason,
@@ -63,7 +66,7 @@ class GuiServicer(gui_pb2_grpc.GuiServiceServicer):
         self, request: pb.CloseScreenRequest, context: Any
     ) -> pb.CloseScreenResponse:
         """Close, and say the score."""
-        score = await self._screens.close(request.screen_id)
+        score = await self._screens.close(current_tenant(), request.screen_id)
         if score is None:
             return pb.CloseScreenResponse()
         said = Score("", 1, score.reward, success=score.success, source="environment")

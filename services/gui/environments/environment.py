@@ -224,7 +224,7 @@ class BrowserEnvironment:
                     tab = await self.adopt(page)
                     self._settled = await tab.settle(quiet_ms=self._settings.quiet_ms)
         if not self._tabs:
-            raise PluginError("ENVIRONMENT_LOST", "the last tab is closed")
+            raise self._lost(PageBusyError("its last tab is closed"))
 
     async def _observe(self) -> Screen:
         self._observed += 1
