@@ -109,7 +109,7 @@ class Outcome(_message.Message):
     step: _builtins.int
     status: Global___OutcomeStatus.ValueType
     reason: _builtins.str
-    """UPPER_SNAKE and stable: NOT_BEGUN, DENIED, ACTION_UNSUPPORTED, POINT_OUTSIDE_SCREEN, ELEMENT_GONE,
+    """UPPER_SNAKE and stable: NOT_BEGUN, DENIED, GUARD_FAILED, ACTION_UNSUPPORTED, POINT_OUTSIDE_SCREEN, ELEMENT_GONE,
     ENVIRONMENT_LOST, SECRET_UNKNOWN, SECRET_NEEDS_REFERENCE, DEADLINE, BROWSER_GONE …
     """
     message: _builtins.str

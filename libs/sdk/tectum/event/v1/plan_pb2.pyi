@@ -158,7 +158,10 @@ class Decision(_message.Message):
     step: _builtins.int
     verdict: Global___Verdict.ValueType
     rule_id: _builtins.str
-    """Id of the rule that decided; "default" where none matched, "caller" for an answered ask."""
+    """Id of the rule that decided. "default": none matched; "caller": an answered ask; "feasibility": it means nothing
+    on any screen; "policy": no such policy; "deadline": it came too late; "epoch" and "session": an ask that a higher
+    epoch (reason EPOCH_RAISED) or the end of the session (SESSION_CLOSED) settled.
+    """
     reason: _builtins.str
     policy: _builtins.str
     """Name and hash of the policy, so that a record can be checked later."""
