@@ -25,7 +25,7 @@ _ANSWERS = {Opened: "opened", Acknowledged: "acknowledged", Refused: "refused"}
 _EVENTS = {
     f"{TYPE_PREFIX}{field.message_type.name}": field.name
     for field in session_pb2.ConverseResponse.DESCRIPTOR.oneofs_by_name["message"].fields
-    if field.message_type.file.package == "tectum.event.v1"
+    if field.message_type is not None and field.message_type.file.package == "tectum.event.v1"
 }
 
 

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import hashlib
 import hmac
 import logging
 import random
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 from libs.errors import (
-    Conflict,
-    DependencyDown,
     InvalidRequest,
-    NotFound,
-    Overloaded,
     PermissionDenied,
     PlatformError,
     WrongState,
@@ -28,12 +20,9 @@ from services.session.domain.admission import (
     check_client_id,
     check_message,
     check_open,
-    dump_agent,
-    load_agent,
 )
+from services.session.domain.background import Background
 from services.session.domain.directory import Directory
-from services.session.domain.history import last_state, read_history
-from services.session.domain.ledger import Ledger
 from services.session.domain.limits import SessionLimits
 from services.session.domain.messages import (
     Acknowledged,
@@ -44,11 +33,12 @@ from services.session.domain.messages import (
     Opened,
     Resume,
 )
-from services.session.domain.owner import Owner, Parts
+from services.session.domain.owner import Parts
+from services.session.domain.ownership import Ownership, sha256
 from services.session.domain.rules import SessionRules
 from services.session.domain.session import Session
 from services.session.domain.stream import Stream
-from services.session.domain.view import TOPICS, View, unpack
+from services.session.domain.view import View, unpack
 from services.session.ports import (
     Clock,
     Codec,
@@ -58,11 +48,9 @@ from services.session.ports import (
     LeaseGrant,
     Record,
 )
-from tectum.protocol.messages import ControlKind, SessionState, SessionStatus
-from tectum.protocol.types import Epoch
+from tectum.protocol.messages import SessionState, SessionStatus
 
 _log = logging.getLogger(__name__)
-T = TypeVar("T")
 Send = Callable[[Heard], Awaitable[None]]
 DEFAULT_CLIENT = "client"
 
@@ -87,12 +75,11 @@ class Sessions:
         self._log = log
         self._codec = codec
         self._clock = clock
-        self._rng = rng
-        self._new_id = new_id
         self._new_token = new_token
         self._address = address
         self._limits = limits or SessionLimits()
-        self._parts = Parts(
+        self._background = Background()
+        parts = Parts(
             log=log,
             executors=executors,
             codec=codec,
@@ -101,31 +88,23 @@ class Sessions:
             rules=rules or SessionRules(),
             address=address,
             new_id=new_id,
-            spawn=self._spawn,
-            on_fault=self._fault,
+            spawn=self._background.spawn,
+            on_fault=self._background.fault,
         )
         self._directory = Directory(clock, self._limits.listed_max)
-        self._sessions: dict[str, Session] = {}
+        self._ownership = Ownership(parts, self._background, self._directory, rng)
         self._streams: dict[str, list[Stream]] = {}
-        self._opening: Counter[str] = Counter()
-        self._taking: dict[str, asyncio.Lock] = {}
-        self._tasks: asyncio.TaskGroup | None = None
-        self._context: contextvars.Context | None = None
         self.following = asyncio.Event()
         """Set by the reactor once it will hear whatever is appended."""
-        self.faults: list[Exception] = []
-        """What nobody expected, newest last; at most 16."""
+
+    @property
+    def faults(self) -> list[Exception]:
+        """What nobody expected, newest last."""
+        return self._background.faults
 
     async def run(self) -> None:
         """Watch turns, clients and abandoned sessions until cancelled."""
-        # Background work outlives the calls that start it: it must not inherit a caller's deadline.
-        self._context = contextvars.copy_context()
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
-                await self._close_abandoned()
-        finally:
-            self._tasks = None
+        await self._background.run(self._ownership.close_abandoned())
 
     def heard(self, record: Record) -> None:
         """Take note of a record that the reactor read; never waits."""
@@ -134,7 +113,7 @@ class Sessions:
             known = state if isinstance(state, SessionState) else None
             self._directory.heard(record.event.subject, known)
             return
-        session = self._sessions.get(record.event.subject)
+        session = self._ownership.find(record.event.subject)
         if session is not None:
             session.heard(record)
         for stream in self._streams.get(record.event.subject, ()):
@@ -172,20 +151,16 @@ class Sessions:
         if not isinstance(request, Open):
             raise InvalidRequest("OPEN_EXPECTED", "expected open as the first message")
         check_open(request, self._limits)
-        self._admit(tenant)
+        self._ownership.admit(tenant)
         client_id, token = request.client_id or DEFAULT_CLIENT, self._new_token()
-        self._opening[tenant] += 1
-        try:
-            session = await self._create(tenant, request, token)
-        finally:
-            self._opening[tenant] -= 1
+        session = await self._ownership.create(tenant, request, token)
         owner = session.owner
         stream = self._stream(session.owner.ledger.state, owner.ledger.state.starts, send)
         session.attach(stream)
         try:
             message = ClientMessage(1, request)
-            await self._apart(owner, session.accept(client_id, message))
-            await self._apart(owner, session.turning.first(request.instruction))
+            await self._background.apart(owner, session.accept(client_id, message))
+            await self._background.apart(owner, session.turning.first(request.instruction))
         except PlatformError as error:
             session.spawn(owner.close(error.reason))
             raise
@@ -194,56 +169,12 @@ class Sessions:
             raise
         await self._serve(session, stream, client_id, token, requests)
 
-    async def _create(self, tenant: str, request: Open, token: str) -> Session:
-        """Write the session down before anything is done for it."""
-        session_id = self._new_id()
-        starts = {
-            topic: await self._log.end_offset(
-                topic, await self._log.partition_of(topic, session_id)
-            )
-            for topic in TOPICS
-        }
-        producer = await self._log.producer(f"session/{session_id}")
-        state = SessionState(
-            session_id=session_id,
-            tenant=tenant,
-            epoch=Epoch(1, 0),
-            environment=request.environment,
-            instruction=request.instruction,
-            agent=dump_agent(request.agent),
-            resume_token_sha256=_sha256(token),
-            opened_at=self._clock.now().timestamp(),
-            starts=starts,
-            owner_address=self._address,
-            secret_names=tuple(sorted(request.secrets)),
-        )
-        ledger = Ledger(producer, self._codec, self._clock, self._limits, state)
-        await ledger.save()
-        owner = Owner(
-            self._parts,
-            ledger,
-            taken_at=self._clock.monotonic(),
-            agent=request.agent,
-            taken_over=False,
-        )
-        owner.bodies.secrets = dict(request.secrets)
-        session = self._enter(owner)
-        session.ready(None)
-        await ledger.control(
-            ControlKind.OPENED,
-            environment=state.environment,
-            instruction=state.instruction,
-            agent=state.agent,
-            lesson=request.agent.lesson,
-        )
-        return session
-
     async def _resume(
         self, tenant: str, request: Resume, requests: AsyncIterator[ClientMessage], send: Send
     ) -> None:
         check_client_id(request.client_id)
-        state = await self._state(tenant, request.session_id)
-        if not hmac.compare_digest(_sha256(request.resume_token), state.resume_token_sha256):
+        state = await self._ownership.state(tenant, request.session_id)
+        if not hmac.compare_digest(sha256(request.resume_token), state.resume_token_sha256):
             raise PermissionDenied(
                 "RESUME_TOKEN_WRONG", f"expected the resume token of {state.session_id}"
             )
@@ -253,7 +184,7 @@ class Sessions:
         if state.status is SessionStatus.CLOSED:
             await self._replay(state, stream, client_id, request.resume_token)
             return
-        session = await self._owned(state.session_id)
+        session = await self._ownership.owned(state.session_id)
         if request.secrets:
             session.owner.bodies.secrets = dict(request.secrets)
         session.attach(stream)
@@ -311,7 +242,7 @@ class Sessions:
             if isinstance(message.message, Open | Resume):
                 raise InvalidRequest("OPEN_UNEXPECTED", "expected open or resume only once")
             check_message(message.message, limits)
-            known = await self._apart(session.owner, session.accept(client_id, message))
+            known = await self._background.apart(session.owner, session.accept(client_id, message))
             await stream.answer(Heard(Acknowledged(known)))
         if session.stream is stream:
             session.left_at = self._clock.monotonic()
@@ -334,7 +265,7 @@ class Sessions:
 
     async def ask_lease(self, ask: LeaseAsk) -> LeaseGrant:
         """Answer an executor; raises as LeaseService.AskLease lists."""
-        session = self._sessions.get(ask.session_id)
+        session = self._ownership.find(ask.session_id)
         if session is not None:
             return await session.owner.grant(ask)
         state = self._directory.find(ask.session_id)
@@ -352,10 +283,10 @@ class Sessions:
             DependencyDown: NOT_OWNER, LOG_DOWN.
         """
         await self._started()
-        await self._state(tenant, session_id)
-        session = await self._owned(session_id)
+        await self._ownership.state(tenant, session_id)
+        session = await self._ownership.owned(session_id)
         session.owner.check()
-        return await self._apart(session.owner, session.owner.interrupt(reason))
+        return await self._background.apart(session.owner, session.owner.interrupt(reason))
 
     async def close_session(self, tenant: str, session_id: str, reason: str) -> None:
         """End the session for good; nothing, where it is closed.
@@ -365,11 +296,11 @@ class Sessions:
             DependencyDown: NOT_OWNER, LOG_DOWN.
         """
         await self._started()
-        state = await self._state(tenant, session_id)
+        state = await self._ownership.state(tenant, session_id)
         if state.status is SessionStatus.CLOSED:
             return
-        session = await self._owned(session_id)
-        await self._apart(session.owner, session.owner.close(reason or "CLOSED"))
+        session = await self._ownership.owned(session_id)
+        await self._background.apart(session.owner, session.owner.close(reason or "CLOSED"))
 
     async def get(self, tenant: str, session_id: str) -> SessionState:
         """The last word on a session.
@@ -377,7 +308,7 @@ class Sessions:
         Raises:
             NotFound: SESSION_NOT_FOUND.
         """
-        return await self._state(tenant, session_id)
+        return await self._ownership.state(tenant, session_id)
 
     async def list_page(
         self, tenant: str, page_size: int, page_token: str
@@ -389,117 +320,10 @@ class Sessions:
         """
         return self._directory.page(tenant, page_size, page_token)
 
-    # Owning.
-
-    def _admit(self, tenant: str) -> None:
-        limits, opening = self._limits, self._opening
-        own = {i for i, s in self._sessions.items() if s.owner.tenant == tenant}
-        mine = len(self._directory.open_of(tenant) | own) + opening[tenant]
-        everybody = len(self._directory.open_of(None) | set(self._sessions)) + opening.total()
-        if mine >= limits.sessions_per_tenant_max or everybody >= limits.sessions_max:
-            raise Overloaded(
-                "TOO_MANY_SESSIONS",
-                f"at most {limits.sessions_per_tenant_max} sessions of a tenant and "
-                f"{limits.sessions_max} in all",
-                retry_after_s=2.0,
-                tenant=tenant,
-            )
-
-    async def _state(self, tenant: str, session_id: str) -> SessionState:
-        state = await last_state(self._log, self._codec, session_id)
-        if state is None or state.tenant != tenant:
-            raise NotFound("SESSION_NOT_FOUND", f"no session {session_id!r}")
-        return state
-
-    async def _owned(self, session_id: str) -> Session:
-        """The session at this replica, taken over if it is not here."""
-        lock = self._taking.setdefault(session_id, asyncio.Lock())
-        try:
-            async with lock:
-                session = self._sessions.get(session_id)
-                return session if session is not None else await self._take(session_id)
-        finally:
-            if not lock.locked():
-                self._taking.pop(session_id, None)
-
-    async def _take(self, session_id: str) -> Session:
-        """Take the term: fence, read, write term + 1, and only then use it (rules 1 and 4).
-
-        Raises:
-            DependencyDown: NOT_OWNER, another replica was faster; the log is down.
-            WrongState: SESSION_CLOSED.
-        """
-        producer = await self._log.producer(f"session/{session_id}")
-        state = await last_state(self._log, self._codec, session_id)
-        if state is None or state.status is SessionStatus.CLOSED:
-            raise WrongState("SESSION_CLOSED", f"{session_id} is closed")
-        ledger = Ledger(producer, self._codec, self._clock, self._limits, state)
-        epoch = Epoch(state.epoch.term + 1, 0)
-        try:
-            await ledger.save(epoch=epoch, owner_address=self._address)
-        except Conflict:
-            raise _faster(session_id) from None
-        owner = Owner(
-            self._parts,
-            ledger,
-            taken_at=self._clock.monotonic(),
-            agent=load_agent(state.agent),
-            taken_over=True,
-        )
-        session = self._enter(owner)
-        try:
-            history = await read_history(self._log, self._codec, state)
-        except PlatformError as error:
-            owner.drop(error)
-            self._leave(session)
-            raise
-        if not self._parts.rules.folds_cursor():
-            history.cursors = dict(state.cursors)
-        session.lost_at = self._clock.monotonic()
-        session.ready(history)
-        session.spawn(session.restore(history))
-        return session
-
-    def _enter(self, owner: Owner) -> Session:
-        session = Session(owner)
-        self._sessions[owner.session_id] = session
-        session.spawn(self._attended(session))
-        return session
-
-    async def _attended(self, session: Session) -> None:
-        try:
-            await session.drive()
-        finally:
-            self._leave(session)
-
-    def _leave(self, session: Session) -> None:
-        if self._sessions.get(session.owner.session_id) is session:
-            del self._sessions[session.owner.session_id]
-
-    async def _close_abandoned(self) -> None:
-        """Sessions whose owner died, and whose client did not come back, are closed and so sealed."""
-        ttl_s = self._limits.resume_ttl_s
-        while True:
-            # Two replicas that look at the same moment would take the session from each other.
-            await asyncio.sleep(ttl_s / 4 * self._rng.uniform(0.8, 1.2))
-            for session_id in self._directory.silent(ttl_s):
-                if session_id not in self._sessions:
-                    await self._abandon(session_id)
-
-    async def _abandon(self, session_id: str) -> None:
-        try:
-            session = await self._owned(session_id)
-            await self._apart(session.owner, session.owner.close("ABANDONED"))
-        except PlatformError as error:
-            _log.warning(
-                "could not close an abandoned session",
-                extra={"session_id": session_id, "reason": error.reason},
-            )
-
     # Background.
 
     async def _started(self) -> None:
-        if self._tasks is None:
+        if not self._background.running:
             raise WrongState("NOT_RUNNING", "expected run() to be running")
         await self.following.wait()
 
@@ -514,48 +338,6 @@ class Sessions:
             streams.remove(stream)
         if not streams:
             self._streams.pop(session_id, None)
-
-    async def _apart(self, owner: Owner, work: Coroutine[None, None, T]) -> T:
-        """Run to the end in the background, whoever waits for it: half an interrupt helps nobody."""
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-
-        async def carry() -> None:
-            try:
-                result = await work
-            except PlatformError as error:
-                if isinstance(error, Conflict) or error.reason == "LOG_DOWN":
-                    owner.drop(error)
-                if not done.done():
-                    done.set_exception(owner.gone or error)
-            else:
-                if not done.done():
-                    done.set_result(result)
-
-        self._spawn(owner.guarded(carry()))
-        return await done
-
-    def _spawn(self, work: Awaitable[object]) -> None:
-        """Run beside everything else, in the context of `run`; nothing, once that has ended."""
-        if self._tasks is None or self._context is None:
-            if isinstance(work, Coroutine):
-                work.close()
-            return
-        self._tasks.create_task(_awaited(work), context=self._context.copy())
-
-    def _fault(self, error: Exception) -> None:
-        self.faults = [*self.faults[-15:], error]
-
-
-async def _awaited(work: Awaitable[object]) -> None:
-    await work
-
-
-def _faster(session_id: str) -> PlatformError:
-    return DependencyDown("NOT_OWNER", f"another replica took {session_id}; resume it")
-
-
-def _sha256(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _first(group: BaseExceptionGroup[PlatformError]) -> PlatformError:

@@ -1,0 +1,78 @@
+"""What runs beside the calls: to its end, whoever waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Coroutine
+from typing import TypeVar
+
+from libs.errors import Conflict, PlatformError
+from services.session.domain.owner import Owner
+
+T = TypeVar("T")
+_FAULTS_MAX = 16
+
+
+class Background:
+    """The task group of one replica."""
+
+    def __init__(self) -> None:
+        self._tasks: asyncio.TaskGroup | None = None
+        self._context: contextvars.Context | None = None
+        self.faults: list[Exception] = []
+        """What nobody expected, newest last; at most 16."""
+
+    @property
+    def running(self) -> bool:
+        """Whether something can be started."""
+        return self._tasks is not None
+
+    async def run(self, work: Awaitable[object]) -> None:
+        """Run `work` and whatever is spawned until cancelled."""
+        # What is spawned outlives the calls that start it: it must not inherit a caller's deadline.
+        self._context = contextvars.copy_context()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                await work
+        finally:
+            self._tasks = None
+
+    def spawn(self, work: Awaitable[object]) -> None:
+        """Run beside everything else, in the context of `run`; nothing, once that has ended."""
+        if self._tasks is None or self._context is None:
+            if isinstance(work, Coroutine):
+                work.close()
+            return
+        self._tasks.create_task(_awaited(work), context=self._context.copy())
+
+    async def apart(self, owner: Owner, work: Coroutine[None, None, T]) -> T:
+        """Run to the end in the background, whoever waits for it: half an interrupt helps nobody."""
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        async def carry() -> None:
+            try:
+                result = await work
+            except PlatformError as error:
+                if isinstance(error, Conflict) or error.reason == "LOG_DOWN":
+                    owner.drop(error)
+                if not done.done():
+                    done.set_exception(owner.gone or error)
+            except BaseException:
+                done.cancel()
+                raise
+            else:
+                if not done.done():
+                    done.set_result(result)
+
+        self.spawn(owner.guarded(carry()))
+        return await done
+
+    def fault(self, error: Exception) -> None:
+        """Remember what nobody expected."""
+        self.faults = [*self.faults[1 - _FAULTS_MAX :], error]
+
+
+async def _awaited(work: Awaitable[object]) -> None:
+    await work
