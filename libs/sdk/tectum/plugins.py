@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ParamSpec, Protocol, TypeVar
 
 from tectum.actions.types import Action
@@ -90,7 +90,7 @@ class OpenOptions:
     """What the platform gives to a new environment."""
 
     blobs: BlobSink
-    secrets: Mapping[str, str]
+    secrets: Mapping[str, str] = field(repr=False)
     """By name; to be read when an action refers to one, never to be kept in what is returned."""
     allow_literal_secrets: bool = False
 

@@ -15,9 +15,11 @@ from tectum.actions.types import (
     Action,
     ElementPoint,
     Point,
+    Screenshot,
     SecretRef,
     TypeText,
     Wait,
+    WaitUntilStable,
 )
 from tectum.geometry import Box, Size
 from tectum.observations.types import Element, Screen
@@ -144,7 +146,7 @@ class FakeEnvironment:
             await self._type(action.kind, gate)
         elif isinstance(action.kind, Wait):
             await asyncio.sleep(min(action.kind.duration_s, 60.0))
-        else:
+        elif not isinstance(action.kind, Screenshot | WaitUntilStable):
             for _ in range(self._options.primitives):
                 await self._input(gate)
             self._click(self._element_at(action, seen))
