@@ -72,7 +72,7 @@ async def _host(
     log = await EmbeddedEventLog.open(folder / "log", clock=clock, settings=EventSettings.load())
     stack.push_async_callback(log.aclose)
     await log.ensure_topics(topic_specs(settings.partitions))
-    blobs = FilesystemBlobStore(folder / "blobs", BlobSettings.load())
+    blobs = await FilesystemBlobStore.open(folder / "blobs", settings=BlobSettings.load())
     stack.push_async_callback(blobs.aclose)
     channels = Channels(rpc, own_address=server.inner_address, inner_token=server.inner_token)
     stack.push_async_callback(channels.aclose)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.gui.environments.miniwob import tasks as pages
+from services.gui.environments.miniwob import read_catalogue
 from tectum.plugins import Suite
 
 
@@ -16,7 +16,7 @@ class MiniwobSuite:
     @property
     def tasks(self) -> Sequence[str]:
         """Their names, sorted."""
-        return pages()
+        return read_catalogue().tasks
 
     def environment(self, task: str, seed: int) -> str:
         """The URI of one episode."""

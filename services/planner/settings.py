@@ -25,3 +25,5 @@ class PlannerSettings(Settings):
     """Offloaded calls that may wait for a thread."""
     memory_timeout_s: float = Field(default=10.0, gt=0, le=120)
     """Time-out of one call to the memory service; seconds."""
+    replica: str = Field(default="0", pattern=r"^[a-z0-9-]{1,32}$")
+    """Name of this replica; a second one of the same name takes the first one's place."""

@@ -1,0 +1,50 @@
+"""Composition root of the planner."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import entry_points
+
+from libs.events.settings import LaneSettings
+from libs.host import Host
+from libs.offload import Offload
+from services.planner.domain import Planner
+from services.planner.exemplars import MemoryExemplars
+from services.planner.ports import PlannerLimits
+from services.planner.reactor import LogPlans, LogTurns, PlannerReactor
+from services.planner.servicer import PlannerServicer
+from services.planner.settings import PlannerSettings
+from services.planner.traced import TracedPlugin
+from tectum.planner.v1 import planner_pb2_grpc
+from tectum.plugins import STRATEGIES
+
+
+@asynccontextmanager
+async def running(host: Host, settings: PlannerSettings) -> AsyncIterator[None]:
+    """Serve and plan until the block exits."""
+    offload = Offload("planner", threads=settings.threads, waiting=settings.waiting_max)
+    strategies = {
+        point.name: TracedPlugin(point.load()()) for point in entry_points(group=STRATEGIES)
+    }
+    producer = await host.log.producer(f"planner/{settings.replica}")
+    planner = Planner(
+        strategies,
+        MemoryExemplars(host.channel("memory"), timeout_s=settings.memory_timeout_s),
+        LogPlans(producer, host.clock),
+        LogTurns(host.log),
+        offload,
+        host.clock,
+        PlannerLimits(settings.turns_max, settings.steps_max, settings.thinking_s),
+    )
+    planner_pb2_grpc.add_PlannerServiceServicer_to_server(PlannerServicer(planner), host.server)
+    reactor = PlannerReactor(host.log, planner, host.clock)
+    task = host.tasks.create_task(reactor.run(LaneSettings.load()), name="planner")
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        await offload.aclose()

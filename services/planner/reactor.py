@@ -1,0 +1,109 @@
+"""The planner on the log: turns and outcomes in, plans out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from libs.clock import Clock
+from libs.errors import Conflict
+from libs.events.consumer import StopConsuming, consume
+from libs.events.messages import decode, encode
+from libs.events.port import EventLog, Producer, Record
+from libs.events.settings import LaneSettings
+from libs.events.topics import CONTROL, OBSERVATIONS, OUTCOMES, PLANS
+from services.planner.domain import Planner
+from services.planner.ports import TurnRecord
+from services.planner.traced import for_step
+from tectum.protocol.messages import Control, Outcome, Plan, TurnStarted
+
+GROUP = "planner"
+TOPICS = (OBSERVATIONS, OUTCOMES, CONTROL)
+
+_READ = frozenset(
+    f"tectum.event.v1.{message.__name__}" for message in (TurnStarted, Outcome, Control)
+)
+"""What a planner may see; a Score is not even decoded (ADR 0004)."""
+
+
+class LogPlans:
+    """Publishes plans with the planner's producer."""
+
+    def __init__(self, producer: Producer, clock: Clock) -> None:
+        self._producer = producer
+        self._clock = clock
+
+    async def publish(self, plan: Plan) -> None:
+        """Return once the plan is acknowledged; the same plan twice is one event."""
+        epoch = plan.epoch
+        event = encode(
+            plan,
+            event_id=f"{plan.session_id}/{epoch.term}.{epoch.n}/{plan.step}/plan",
+            subject=plan.session_id,
+            at=self._clock.now(),
+        )
+        await self._producer.publish(PLANS, event)
+
+
+class LogTurns:
+    """Reads a session's last turn back from the log."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+
+    async def last_turn(self, session_id: str) -> TurnRecord | None:
+        """The last turn with its plans and outcomes; None where none was begun."""
+        started: TurnStarted | None = None
+        async for record in self._of(session_id, OBSERVATIONS):
+            message = decode(record.event)
+            if isinstance(message, TurnStarted):
+                started = message
+        if started is None:
+            return None
+        plans, outcomes = [], []
+        async for record in self._of(session_id, PLANS):
+            message = decode(record.event)
+            if isinstance(message, Plan) and message.epoch == started.epoch:
+                plans.append(message)
+        async for record in self._of(session_id, OUTCOMES):
+            message = decode(record.event) if record.event.type in _READ else None
+            if isinstance(message, Outcome) and message.epoch == started.epoch:
+                outcomes.append(message)
+        return TurnRecord(started, plans, outcomes)
+
+    async def _of(self, session_id: str, topic: str) -> AsyncIterator[Record]:
+        partition = await self._log.partition_of(topic, session_id)
+        async for record in self._log.read(topic, partition, key=session_id):
+            yield record
+
+
+class PlannerReactor:
+    """Handles one record at a time for each session; thinking of one session holds up no other."""
+
+    def __init__(self, log: EventLog, planner: Planner, clock: Clock) -> None:
+        self._log = log
+        self._planner = planner
+        self._clock = clock
+
+    async def run(self, settings: LaneSettings) -> None:
+        """Consume until cancelled; raises StopConsuming where another planner took this one's name."""
+        await consume(self._log, GROUP, TOPICS, self.handle, settings=settings, clock=self._clock)
+
+    async def handle(self, record: Record) -> None:
+        """Take one record in and publish what follows from it; idempotent on the event id."""
+        if record.event.type not in _READ:
+            return
+        message = decode(record.event)
+        try:
+            match message:
+                case TurnStarted():
+                    with for_step(message.first_step):
+                        await self._planner.begin(message)
+                case Outcome():
+                    with for_step(message.step + 1):
+                        await self._planner.go_on(message)
+                case Control():
+                    self._planner.control(message)
+        except Conflict as error:
+            if error.reason == "PRODUCER_FENCED":
+                raise StopConsuming(f"another planner has the name: {error}") from error
+            raise
