@@ -24,7 +24,7 @@ R = TypeVar("R")
 _TEMPORARY = "~tmp"
 """Folder of blobs being written; `~` is in no key. Names begin with the writer's pid."""
 _PAGE = 256
-_TRIES = 8
+_TRIES = 20
 """A folder may vanish between its making and its use, when the last blob in it is deleted."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -151,22 +151,26 @@ class FilesystemBlobStore:
     def _move(
         self, key: str, temporary: Path, target: Path, move: Callable[[Path, Path], None]
     ) -> None:
-        for attempt in range(_TRIES):
+        for _ in range(_TRIES):
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError, FileNotFoundError):
+                # A blob is where a folder should be, or a folder vanished while it was looked at.
+                if any(folder.is_file() for folder in target.parents):
+                    raise clash(key) from None
+                continue
+            try:
                 move(temporary, target)
             except FileNotFoundError:
-                if attempt == _TRIES - 1:
-                    raise OSError(errno.EIO, "its folder keeps vanishing") from None
+                continue
             except (NotADirectoryError, IsADirectoryError):
                 raise clash(key) from None
             except FileExistsError:
-                # `mkdir` says so of a folder that is a blob, `link` of a blob or folder that is there.
-                if target.is_dir() or not target.exists():
+                if target.is_dir():
                     raise clash(key) from None
                 raise
-            else:
-                return
+            return
+        raise OSError(errno.EIO, "its folder keeps vanishing")
 
     def _create(self, key: str, data: bytes) -> bool:
         if (self._root / key).is_file():
