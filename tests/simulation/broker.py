@@ -115,7 +115,7 @@ class Broker:
         for call in self.on_append:
             call(record, node)
         for reader in part.readers:
-            reader.schedule()
+            reader.notice((topic, partition))
         return Position(topic, partition, record.offset)
 
     def compact(self) -> None:
@@ -191,6 +191,8 @@ class Reader:
         self.positions: dict[tuple[str, int], int] = {}
         self.queue: deque[Record] = deque()
         self.closed = False
+        self._behind: dict[tuple[str, int], None] = {}
+        """Places where there is more than was sent, in the order in which it came."""
         self._flying = False
         self._waiter: asyncio.Future[None] | None = None
 
@@ -202,6 +204,13 @@ class Reader:
             if place not in self.positions:
                 self.broker.part(*place).readers.append(self)
         self.positions = dict(positions)
+        self._behind = {
+            place: None for place, at in positions.items() if at < self.broker.part(*place).end
+        }
+        self.schedule()
+
+    def notice(self, place: tuple[str, int]) -> None:
+        self._behind[place] = None
         self.schedule()
 
     def close(self) -> None:
@@ -213,7 +222,7 @@ class Reader:
         broker = self.broker
         if self._flying or self.closed or broker.is_down or len(self.queue) >= _QUEUE_LIMIT:
             return
-        if any(start < broker.part(*place).end for place, start in self.positions.items()):
+        if self._behind:
             self._flying = True
             broker.world.after(broker.world.log_way(), self._land)
 
@@ -223,13 +232,16 @@ class Reader:
         if self.closed or not self.node.alive or broker.is_down:
             return
         batch: list[Record] = []
-        places = list(self.positions)
-        world.random.shuffle(places)
+        places = list(self._behind)
+        if len(places) > 1:
+            world.random.shuffle(places)
         for place in places:
             part, start = broker.part(*place), self.positions[place]
-            found = [r for r in tail_of(part.records, start) if r.offset >= start]
+            found = tail_of(part.records, start)
             found = found[: max(1, int(world.random.random() * world.weather.batch))]
             self.positions[place] = found[-1].offset + 1 if found else part.end
+            if self.positions[place] >= part.end:
+                del self._behind[place]
             batch.extend(found)
         if batch:
             self.node.post(self._receive, batch)
