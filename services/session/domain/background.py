@@ -48,25 +48,37 @@ class Background:
         self._tasks.create_task(_awaited(work), context=self._context.copy())
 
     async def apart(self, owner: Owner, work: Coroutine[None, None, T]) -> T:
-        """Run to the end in the background, whoever waits for it: half an interrupt helps nobody."""
+        """Run an owner's work to its end, whoever waits for it: half an interrupt helps nobody."""
+
+        async def owned() -> T:
+            try:
+                return await work
+            except PlatformError as error:
+                if isinstance(error, Conflict) or error.reason == "LOG_DOWN":
+                    owner.drop(error)
+                raise owner.gone or error from None
+
+        return await self.to_end(owned())
+
+    async def to_end(self, work: Coroutine[None, None, T]) -> T:
+        """Run to the end in the background: a caller that goes away leaves nothing half done."""
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
         async def carry() -> None:
             try:
                 result = await work
-            except PlatformError as error:
-                if isinstance(error, Conflict) or error.reason == "LOG_DOWN":
-                    owner.drop(error)
+            except Exception as error:  # noqa: BLE001 - it is raised again where somebody waits
+                if not isinstance(error, PlatformError):
+                    self.fault(error)
                 if not done.done():
-                    done.set_exception(owner.gone or error)
-            except BaseException:
-                done.cancel()
-                raise
+                    done.set_exception(error)
             else:
                 if not done.done():
                     done.set_result(result)
+            finally:
+                done.cancel()
 
-        self.spawn(owner.guarded(carry()))
+        self.spawn(carry())
         return await done
 
     def fault(self, error: Exception) -> None:

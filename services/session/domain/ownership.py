@@ -80,7 +80,7 @@ class Ownership:
         """Write a new session down before anything is done for it."""
         self._opening[tenant] += 1
         try:
-            return await self._create(tenant, request, token)
+            return await self._background.to_end(self._create(tenant, request, token))
         finally:
             self._opening[tenant] -= 1
 
@@ -118,6 +118,7 @@ class Ownership:
         )
         owner.bodies.secrets = dict(request.secrets)
         session = self._enter(owner)
+        session.lost_at = self._parts.clock.monotonic()  # Until a stream is attached.
         session.ready(None)
         await ledger.control(
             ControlKind.OPENED,
@@ -129,7 +130,10 @@ class Ownership:
         return session
 
     async def owned(self, session_id: str) -> Session:
-        """The session at this replica, taken over if it is not here."""
+        """The session at this replica, taken over if it is not here; raises as `_take`."""
+        return await self._background.to_end(self._owned(session_id))
+
+    async def _owned(self, session_id: str) -> Session:
         lock = self._taking.setdefault(session_id, asyncio.Lock())
         try:
             async with lock:

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable
 
-from libs.errors import InvalidRequest, Overloaded, PlatformError, WrongState
+from libs.errors import DependencyDown, InvalidRequest, Overloaded, PlatformError, WrongState
 from libs.events.topics import OBSERVATIONS, OUTCOMES
 from services.session.domain.admission import grace_s
 from services.session.domain.history import History
@@ -305,7 +305,10 @@ class Session:
             state = await owner.fencing.probe(body, owner.epoch)
             now = owner.parts.clock.monotonic()
             if state is BodyState.CONFIRMED:
-                owner.opened_at[body.home] = now
+                if now - self._heard_of(body, now) > 3 * owner.parts.limits.silence_s:
+                    # It is there and its asks do not arrive: this owner is the one that is lost.
+                    unreachable = f"{body.home} cannot ask {owner.parts.address}; resume it"
+                    owner.drop(DependencyDown("NOT_OWNER", unreachable))
             elif state is BodyState.KILLED:
                 owner.lost.setdefault(body.home, f"{body.home} is gone")
             elif now - self._heard_of(body, now) > 2 * owner.parts.limits.silence_s:

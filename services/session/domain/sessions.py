@@ -157,6 +157,7 @@ class Sessions:
         owner = session.owner
         stream = self._stream(session.owner.ledger.state, owner.ledger.state.starts, send)
         session.attach(stream)
+        session.lost_at = None
         try:
             message = ClientMessage(1, request)
             await self._background.apart(owner, session.accept(client_id, message))
