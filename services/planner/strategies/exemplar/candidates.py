@@ -33,6 +33,7 @@ from services.planner.strategies.exemplar.values import (
     Read,
     Slot,
     Value,
+    WordAt,
     bare,
     cheapest,
     plain_table,
@@ -97,16 +98,36 @@ def _read_values(typed: Sequence[Typed]) -> Iterator[Value]:
     first = typed[0]
     view = first.scene.view
     for name, transform in TRANSFORMS.items():
-        sources = [
-            i for i in range(len(view.elements)) if transform(view.text_of(i)) == first.text
-        ]
+        sources = [i for i in range(len(view.elements)) if transform(view.text_of(i)) == first.text]
         for i in sources[:5]:
             sights = [Sight(first.scene, i)]
             for finder in cheapest_finders(
                 _proposals(sights[0], _texts_of(typed), looping=False), 120
             ):
                 yield Read(finder, name)
+    yield from _words_at(typed)
     yield from _counts(first.scene, first.text)
+
+
+def _words_at(typed: Sequence[Typed]) -> Iterator[Value]:
+    """A word of a longer text on the screen, at a place that the instruction names."""
+    first = typed[0]
+    view = first.scene.view
+    places = [
+        (place, value)
+        for text, values in table(first.scene).items()
+        if (place := ordinal(text)) is not None
+        for value in cheapest(values, 1)
+    ]
+    for i, element in enumerate(view.elements):
+        words = [word.strip(",.;:!?") for word in view.text_of(i).split()]
+        if len(words) < 3 or first.text not in words or element.role == "generic":
+            continue
+        finders = _proposals(Sight(first.scene, i), _texts_of(typed), looping=False)
+        for finder in cheapest_finders(finders, 20):
+            for place, value in places:
+                if -len(words) <= place < len(words) and words[place] == first.text:
+                    yield WordAt(Read(finder), value)
 
 
 def _counts(scene: Scene, text: str) -> Iterator[Value]:
@@ -209,6 +230,10 @@ def _by_text(
             for wanted in roles:
                 yield from _picks(scene, i, wanted, (value,), "exact")
         yield from _by_part(scene, i, said, roles)
+    for said in scene.view.said[i]:
+        for count in _counts(scene, said):
+            if count.text(scene) == said:
+                yield from _picks(scene, i, filters[0], (count,), "exact")
     for text in constants:
         if any(len(text) > 2 and text != said and holds(said, text) for said in scene.view.said[i]):
             for wanted in filters:
@@ -235,10 +260,23 @@ def _by_part(scene: Scene, i: int, said: str, roles: Sequence[Filter]) -> Iterat
     for value in parts:
         for wanted in roles:
             yield from _picks(scene, i, wanted, (value,), "has")
+    yield from _by_ends(scene, i, said, roles)
     pairs = [(a, b) for x, a in enumerate(parts) for b in parts[x + 1 :]]
     for pair in pairs[:20]:
         for wanted in roles:
             yield from _picks(scene, i, wanted, pair, "has")
+
+
+def _by_ends(scene: Scene, i: int, said: str, roles: Sequence[Filter]) -> Iterator[Finder]:
+    """By what it begins with, and what it ends with."""
+    slots = {text: cheapest(values, 1)[0] for text, values in plain_table(scene).items()}
+    begins = [v for text, v in slots.items() if text != said and said.startswith(text)]
+    ends = [v for text, v in slots.items() if text != said and said.endswith(text)]
+    for first in cheapest(begins, 4):
+        for last in cheapest(ends, 4):
+            if first != last:
+                for wanted in roles:
+                    yield from _picks(scene, i, wanted, (first, last), "ends")
 
 
 def _picks(

@@ -16,12 +16,10 @@ from services.planner.strategies.exemplar.moves import Demonstration, Move
 from services.planner.strategies.exemplar.program import Block, Loop, Op, total
 from services.planner.strategies.exemplar.scene import Filter, Scene
 from services.planner.strategies.exemplar.targets import Says
-from services.planner.strategies.exemplar.template import SlotKey
 from services.planner.strategies.exemplar.values import (
     Finder,
     Item,
     Slot,
-    Value,
     plain_table,
     table,
 )
@@ -48,7 +46,7 @@ class Induction:
     def program(self) -> tuple[Block, ...] | None:
         """The cheapest blocks that explain everything; None where none do."""
         found = self._best(tuple(0 for _ in self._demos))
-        return None if found is None else prefer_unused(found[1])
+        return None if found is None else found[1]
 
     def explained(self) -> int:
         """How many last moves of the first demonstration can be explained; for the reason of a failure."""
@@ -86,7 +84,7 @@ class Induction:
         seen: set[tuple[tuple[str, ...], ...]] = set()
         for key in sorted(keys):
             lists = tuple(demo.slots.lists[key] for demo in self._demos)
-            if lists in seen or max(map(len, lists)) < 2:
+            if lists in seen or all(len(entries) == 1 for entries in lists):
                 continue
             seen.add(lists)
             counts = tuple(map(len, lists))
@@ -179,7 +177,7 @@ class Induction:
         lists: Sequence[tuple[str, ...]] | None,
     ) -> tuple[Op, ...] | None:
         """The operators of a loop's body, where one explanation holds in every repetition."""
-        if sum(counts) < 2 or any(
+        if sum(counts) < (2 if lists is None else 1) or any(
             place + n * size > end for place, n, end in zip(at, counts, self._ends, strict=True)
         ):
             return None
@@ -289,9 +287,7 @@ def _has_item(finder: Finder) -> bool:
 
 def _with_item(op: Op) -> Op:
     """The operator with the explanations that speak of the present entry, where there are any."""
-    finders = tuple(
-        tuple(f for f in found if _has_item(f)) or found for found in op.finders
-    )
+    finders = tuple(tuple(f for f in found if _has_item(f)) or found for found in op.finders)
     values = tuple(
         tuple(value for value in found if isinstance(value, Item)) or found for found in op.values
     )
@@ -336,44 +332,3 @@ def _conditions(begun: Sequence[Scene], ended: Sequence[Scene]) -> Iterator[Find
                 condition.find(scene) is None for scene in begun
             ):
                 yield condition
-
-
-def prefer_unused(blocks: Sequence[Block]) -> tuple[Block, ...]:
-    """Where several explanations hold, choose slots that nothing before has used."""
-    used: set[SlotKey] = set()
-    return tuple(_freshest(block, used) for block in blocks)
-
-
-def _freshest(block: Block, used: set[SlotKey]) -> Block:
-    if isinstance(block, Loop):
-        return replace(block, body=tuple(_freshest_op(op, used) for op in block.body))
-    return _freshest_op(block, used)
-
-
-def _freshest_op(op: Op, used: set[SlotKey]) -> Op:
-    taken: set[SlotKey] = set()
-
-    def rank(part: Finder | Value) -> float:
-        keys = slot_keys(part)
-        return part.cost + (0.6 if keys and keys <= used else 0.0)
-
-    values = tuple(tuple(sorted(found, key=rank)) for found in op.values)
-    finders = tuple(tuple(sorted(found, key=rank)) for found in op.finders)
-    for found in (*values, *finders):
-        taken |= slot_keys(found[0])
-    used |= taken
-    return replace(op, values=values, finders=finders)
-
-
-def slot_keys(part: Finder | Value) -> set[SlotKey]:
-    """The slots that an explanation uses."""
-    if isinstance(part, Slot):
-        return {part.key}
-    keys: set[SlotKey] = set()
-    for name in ("value", "anchor", "finder"):
-        inner = getattr(part, name, None)
-        if inner is not None and not isinstance(inner, str):
-            keys |= slot_keys(inner)
-    for inner in (*getattr(part, "values", ()), *getattr(part, "words", ())):
-        keys |= slot_keys(inner)
-    return keys

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from services.planner.strategies.exemplar.induce import Induction
 from services.planner.strategies.exemplar.moves import demonstration
+from services.planner.strategies.exemplar.preferences import prefer_unused
 from services.planner.strategies.exemplar.program import Program, total
-from services.planner.strategies.exemplar.template import align, slots
+from services.planner.strategies.exemplar.template import align, likeness, slots
 from services.planner.strategies.views import View
 from tectum.plugins import Exemplar
 
@@ -27,9 +28,23 @@ class Learner:
     def learn(self, exemplars: Sequence[Exemplar], instruction: str) -> Program:
         """The simplest program for these exemplars; the present instruction helps to see what varies.
 
+        Where no program explains all of them, those whose instructions are least like the present one are
+        left out one by one: they may show another task.
+
         Raises:
-            NoProgramError: none explains all of them.
+            NoProgramError: not even the likest alone can be explained.
         """
+        chosen = sorted(exemplars, key=lambda e: likeness(e.instruction, instruction), reverse=True)
+        first: NoProgramError | None = None
+        while chosen:
+            known = self._of(chosen, instruction)
+            if isinstance(known, Program):
+                return known
+            first = first or known
+            chosen.pop()
+        raise first or NoProgramError("expected an exemplar, got none")
+
+    def _of(self, exemplars: Sequence[Exemplar], instruction: str) -> Program | NoProgramError:
         ids = tuple(exemplar.exemplar_id for exemplar in exemplars)
         anchors = align([*(exemplar.instruction for exemplar in exemplars), instruction])
         key = (ids, anchors)
@@ -39,8 +54,6 @@ class Learner:
             self._programs[key] = known
             if len(self._programs) > self._kept:
                 self._programs.popitem(last=False)
-        if isinstance(known, NoProgramError):
-            raise known
         return known
 
 
@@ -64,4 +77,8 @@ def _learn(
             f"no program explains {len(demos)} demonstrations of {moves} actions;"
             f" the last {search.explained()} can be explained"
         )
+    varying = frozenset.intersection(
+        *(frozenset(n for n in demo.slots.gap_of.values()) for demo in demos)
+    )
+    blocks = prefer_unused(blocks, demos[0].slots.gap_of, varying)
     return Program(blocks, anchors, total(blocks), ids)

@@ -11,7 +11,7 @@ from services.planner.strategies.exemplar.program import Block, Loop, Op, Progra
 from services.planner.strategies.exemplar.scene import Scene
 from services.planner.strategies.exemplar.template import Slots
 from services.planner.strategies.exemplar.values import Finder, bare
-from services.planner.strategies.views import View
+from services.planner.strategies.views import View, plain
 from tectum.actions import types as a
 from tectum.actions.types import Action
 from tectum.plugins import Choice
@@ -25,7 +25,20 @@ _TRIES = 3
 _TURNS = 60
 """Repetitions of one loop."""
 _DISMISSALS = frozenset(
-    {"cancel", "close", "dismiss", "no", "no thanks", "not now", "later", "skip", "ok", "okay", "x", "×"}  # noqa: RUF001
+    {
+        "cancel",
+        "close",
+        "dismiss",
+        "no",
+        "no thanks",
+        "not now",
+        "later",
+        "skip",
+        "ok",
+        "okay",
+        "x",
+        "×",
+    }  # noqa: RUF001
 )
 """What a person presses to be rid of a window that is in the way."""
 
@@ -37,7 +50,6 @@ class _Loop:
     turn: int = 0
     inner: int = 0
     acted: set[str] = field(default_factory=set)
-    entered: bool = False
 
 
 @dataclass(slots=True)
@@ -47,7 +59,7 @@ class _Pending:
     op: Op | None
     ids: tuple[str, ...]
     print: int
-    kind: str
+    action: Action
 
 
 class Run:
@@ -73,7 +85,7 @@ class Run:
         for _ in range(_TURNS):
             op = self._current(view)
             if op is None:
-                return self._choice(None, (), view, Action(a.Done()), "the program is done", "done")
+                return self._choice(None, (), view, Action(a.Done()), "the program is done")
             choice = self._try(op, view)
             if choice is not None:
                 return choice
@@ -85,19 +97,29 @@ class Run:
         pending, self._pending = self._pending, None
         if pending is None or pending.op is None:
             return None
-        if status is OutcomeStatus.OK and not (
-            pending.op.changes and view.print == pending.print
-        ):
+        unchanged = pending.op.changes and view.print == pending.print
+        if status is OutcomeStatus.OK and not (unchanged and not _holds(view, pending.action)):
             self._done(pending, view)
             return None
         self._tries += 1
+        if self._tries >= _TRIES and status is OutcomeStatus.OK and self._goes_on(pending, view):
+            return None
         if self._tries >= _TRIES:
             what = "had no effect" if status is OutcomeStatus.OK else f"was {status}"
             return self._fail(view, f"{pending.op.say()} {what}, {self._tries} times")
         if status is OutcomeStatus.OK and self._tries == 1:
-            self._pending = replace(pending, kind="late")
+            self._pending = pending
             return Choice(Action(a.Wait(_LOOK_S)), "the last step shows no effect yet: look again")
         return None
+
+    def _goes_on(self, pending: _Pending, view: View) -> bool:
+        """Pass over a step that changes nothing where the next one can be taken: it was done already."""
+        goal = self._following_finder()
+        block = self._program.blocks[self._block]
+        if isinstance(block, Loop) or goal is None or not reachable(goal, self._scene(view)):
+            return False
+        self._done(pending, view)
+        return True
 
     def _done(self, pending: _Pending, view: View) -> None:
         self._tries = 0
@@ -197,7 +219,7 @@ class Run:
             told.append(f"text {text!r} = {values[0].say()}")
         action = Action(together(op.kind, op.params, ids, texts))
         reason = f"{action.name.replace('_', ' ')} {'; '.join(told)}".strip()
-        return self._choice(op, tuple(ids), view, action, reason, "op")
+        return self._choice(op, tuple(ids), view, action, reason)
 
     def _ground(self, finders: Sequence[Finder], scene: Scene) -> tuple[Finder, int] | None:
         """The element of the first explanation that finds one; a repeated try prefers another element."""
@@ -237,7 +259,7 @@ class Run:
             self._dismissed.add(element.id)
             action = Action(a.Click(a.Point.element(element.id)))
             reason = f"something is in the way: click {view.describe(i)} to be rid of it"
-            return self._choice(None, (), view, action, reason, "dismiss")
+            return self._choice(None, (), view, action, reason)
         return None
 
     def _choice(
@@ -247,12 +269,26 @@ class Run:
         view: View,
         action: Action,
         reason: str,
-        kind: str,
     ) -> Choice:
-        self._pending = _Pending(op, ids, view.print, kind)
+        self._pending = _Pending(op, ids, view.print, action)
         if op is not None:
             self._before = view
         return Choice(action, reason, self._program.exemplar_ids)
 
     def _fail(self, view: View, reason: str) -> Choice:
-        return self._choice(None, (), view, Action(a.Fail(reason)), reason, "fail")
+        return self._choice(None, (), view, Action(a.Fail(reason)), reason)
+
+
+def _holds(view: View, action: Action) -> bool:
+    """Whether the field already has what was to be put into it, so that no change is to be expected."""
+    kind = action.kind
+    if isinstance(kind, a.SelectOption):
+        at, wanted = kind.at, ", ".join(kind.labels)
+    elif isinstance(kind, a.TypeText) and kind.into is not None and isinstance(kind.source, str):
+        at, wanted = kind.into, kind.source
+    else:
+        return False
+    element = (
+        view.screen.find(at.frame.element_id) if isinstance(at.frame, a.ElementPoint) else None
+    )
+    return element is not None and plain(element.value) == plain(wanted)

@@ -48,9 +48,7 @@ class ExemplarStrategy:
         self._refusal = ""
         self._known = 0
 
-    async def decide(
-        self, instruction: str, history: Sequence[PastStep], screen: Screen
-    ) -> Choice:
+    async def decide(self, instruction: str, history: Sequence[PastStep], screen: Screen) -> Choice:
         """The next action; Fail with the reason where the exemplars do not tell."""
         if self._run is None and not self._refusal:
             first = history[0].screen if history else screen

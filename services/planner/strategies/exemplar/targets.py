@@ -45,7 +45,7 @@ class Says:
     @property
     def cost(self) -> float:
         """That of the text; the looser the match, the more."""
-        loose = {"exact": 0.0, "has": 0.45, "words": 0.5, "part": 0.9}[self.mode]
+        loose = {"exact": 0.0, "has": 0.45, "words": 0.5, "ends": 0.3, "part": 0.9}[self.mode]
         place = 0.0 if self.pick == 0 else 0.5 + 0.1 * abs(self.pick)
         texts = max(value.cost for value in self.values) + 0.1 * (len(self.values) - 1)
         return texts + loose + place + _role_cost(self.wanted)
@@ -59,11 +59,13 @@ class Says:
         texts = [value.text(scene) for value in self.values]
         if not all(texts):
             return []
-        wanted = tuple(bare(text or "") for text in texts)
-        key = (self.wanted.role, self.wanted.state, wanted, self.mode)
+        said = tuple(text or "" for text in texts)
+        key = (self.wanted.role, self.wanted.state, said, self.mode)
         found = scene.view.memo.get(key)
         if found is None:
-            found = self._search(scene, wanted)
+            found = self._search(scene, tuple(bare(text) for text in said))
+            if self.mode == "exact" and len(found) > 1:
+                found = _letter_by_letter(scene.view, found, said[0]) or found
             scene.view.memo[key] = found
         if self.wanted.fresh:
             found = [i for i in found if self.wanted.admits(scene, i)]
@@ -81,14 +83,31 @@ class Says:
     def say(self) -> str:
         """In words."""
         told = " and ".join(value.say() for value in self.values)
-        how = {"exact": "that says", "has": "whose text has", "words": "with the words of"}
+        how = {
+            "exact": "that says",
+            "has": "whose text has",
+            "words": "with the words of",
+            "ends": "that begins and ends with",
+        }
         place = "" if self.pick == 0 else f" (match {self.pick})"
         return f"{self.wanted.say()} {how.get(self.mode, 'whose text is in')} {told}{place}"
+
+
+def _letter_by_letter(view: View, found: Sequence[int], text: str) -> list[int]:
+    """Of elements that say a text, those that say it in the same case."""
+    exact = " ".join(text.split())
+    return [
+        i
+        for i in found
+        if exact in (view.elements[i].name, view.elements[i].text, view.elements[i].value)
+    ]
 
 
 def matches(view: View, i: int, wanted: Sequence[str], mode: str) -> bool:
     """Whether the element says the texts in this way."""
     for said in view.said[i]:
+        if mode == "ends" and said.startswith(wanted[0]) and said.endswith(wanted[-1]):
+            return True
         if mode == "has" and all(holds(said, text) for text in wanted):
             return True
         if mode == "part" and len(said) > 1 and all(holds(text, said) for text in wanted):
@@ -207,7 +226,9 @@ class Beside:
         """The related element."""
         at = self.anchor.find(scene)
         return (
-            None if at is None else _picked(related(scene, self.relation, at, self.wanted), self.pick)
+            None
+            if at is None
+            else _picked(related(scene, self.relation, at, self.wanted), self.pick)
         )
 
     def say(self) -> str:
@@ -227,9 +248,9 @@ class Extreme:
     @property
     def cost(self) -> float:
         """Dearer than an only one."""
-        return (
-            2.0 + (0.3 if self.key != "number" else 0.0) + 0.5 * _role_cost(self.wanted)
-        ) - (0.3 if self.wanted.fresh else 0.0)
+        return (2.0 + (0.3 if self.key != "number" else 0.0) + 0.5 * _role_cost(self.wanted)) - (
+            0.3 if self.wanted.fresh else 0.0
+        )
 
     def find(self, scene: Scene) -> int | None:
         """The extreme one, the first of equals; None where none has a measure."""
@@ -243,7 +264,9 @@ class Extreme:
 
     def say(self) -> str:
         """In words."""
-        return f"{self.wanted.say()} with the {'largest' if self.largest else 'smallest'} {self.key}"
+        return (
+            f"{self.wanted.say()} with the {'largest' if self.largest else 'smallest'} {self.key}"
+        )
 
 
 def _measure(view: View, i: int, key: str) -> float | None:

@@ -14,7 +14,7 @@ SlotKey = tuple[str, int]
 """Kind of slot and its number; negative numbers count from the end."""
 
 _TYPED = ("quoted", "number", "date", "time", "ordinal")
-_JOINT = re.compile(r"\s*,\s*(?:and\s+|or\s+)?|\s+and\s+|\s*\n\s*", re.IGNORECASE)
+_JOINT = re.compile(r"\s*[,>]\s*(?:and\s+|or\s+)?|\s+and\s+|\s*\n\s*", re.IGNORECASE)
 _TRIM = " \t\n,.:;!?"
 
 
@@ -24,6 +24,8 @@ class Slots:
 
     texts: Mapping[SlotKey, str]
     lists: Mapping[SlotKey, tuple[str, ...]] = field(default_factory=dict)
+    gap_of: Mapping[SlotKey, int] = field(default_factory=dict)
+    """In which gap of the template each slot lies; none for what is the same everywhere."""
 
 
 def align(instructions: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -42,6 +44,13 @@ def align(instructions: Sequence[str]) -> tuple[tuple[str, str], ...]:
         anchors = kept
 
 
+def likeness(a: str, b: str) -> float:
+    """The share of tokens that two instructions have in common, 0 to 1."""
+    first, second = [[token.key for token in tokenize(text)] for text in (a, b)]
+    longest = max(len(first), len(second))
+    return len(_matched(first, second)) / longest if longest else 1.0
+
+
 def slots(instruction: str, anchors: Sequence[tuple[str, str]]) -> Slots:
     """The values that `instruction` has for the gaps between the anchors, and those of its
     typed tokens.
@@ -49,18 +58,24 @@ def slots(instruction: str, anchors: Sequence[tuple[str, str]]) -> Slots:
     tokens = tokenize(instruction)
     texts: dict[SlotKey, str] = {}
     lists: dict[SlotKey, tuple[str, ...]] = {}
-    for number, gap in enumerate(_gaps(tokens, anchors)):
+    gap_of: dict[SlotKey, int] = {}
+    gaps = _gaps(tokens, anchors)
+    for number, gap in enumerate(gaps):
         value = _gap_text(instruction, gap)
         if value:
             texts["gap", number] = value
+            gap_of["gap", number] = number
         lists["gap", number] = _items(instruction, gap)
+    homes = {token.start: number for number, gap in enumerate(gaps) for token in gap}
     for kind in _TYPED:
-        found = [token.text for token in tokens if token.kind == kind]
-        for i, text in enumerate(found):
-            texts[kind, i] = text
-            texts[kind, i - len(found)] = text
-        lists[kind, 0] = tuple(found)
-    return Slots(texts, lists)
+        found = [token for token in tokens if token.kind == kind]
+        for i, token in enumerate(found):
+            for key in ((kind, i), (kind, i - len(found))):
+                texts[key] = token.text
+                if token.start in homes:
+                    gap_of[key] = homes[token.start]
+        lists[kind, 0] = tuple(token.text for token in found)
+    return Slots(texts, lists, gap_of)
 
 
 def _gaps(tokens: Sequence[Token], anchors: Sequence[tuple[str, str]]) -> list[list[Token]]:
@@ -107,6 +122,8 @@ def _items(instruction: str, gap: Sequence[Token]) -> tuple[str, ...]:
     if not inner:
         return ()
     text = instruction[inner[0].start : inner[-1].end]
+    if text.casefold() in ("nothing", "none"):
+        return ()
     return tuple(item.strip(_TRIM) for item in _JOINT.split(text) if item.strip(_TRIM))
 
 
@@ -120,7 +137,7 @@ def _without_joints(
         for i, (_, text) in enumerate(anchors):
             left = i > 0 and at.get(i - 1, -9) == at[i] - 1
             right = i + 1 < len(anchors) and at.get(i + 1, -9) == at[i] + 1
-            if text == "," and not (left and right):
+            if text in (",", ">") and not (left and right):
                 doubtful.add(i)
     return [anchor for i, anchor in enumerate(anchors) if i not in doubtful]
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from datetime import date, datetime
 from functools import cache
 
+from services.planner.strategies.exemplar.tokens import ordinal
+
 Transform = Callable[[str], str | None]
 
 _READ_DATES = ("%m/%d/%Y", "%m/%d/%y", "%Y-%m-%d", "%B %d %Y", "%B %d, %Y", "%d %B %Y", "%b %d %Y")
@@ -129,6 +131,25 @@ def _possessor(text: str) -> str | None:
     return text[:-2] if text.endswith(("'s", "’s")) else None  # noqa: RUF001
 
 
+def _page(size: int) -> Transform:
+    def page(text: str) -> str | None:
+        place = ordinal(text)
+        return None if place is None or place < 0 else str(place // size + 1)
+
+    return page
+
+
+def _on_page(size: int) -> Transform:
+    def place_on(text: str) -> str | None:
+        place = ordinal(text)
+        return None if place is None or place < 0 else str(place % size + 1)
+
+    return place_on
+
+
+_PAGES = range(2, 11)
+"""Sizes of pages that are thought of."""
+
 TRANSFORMS: dict[str, Transform] = {
     "": lambda text: text,
     "lower case": lambda text: text.lower(),
@@ -150,6 +171,8 @@ TRANSFORMS: dict[str, Transform] = {
     "without sign": _untagged,
     "possessor": _possessor,
     "singular": _singular,
+    **{f"page of {size}": _page(size) for size in _PAGES},
+    **{f"place on page of {size}": _on_page(size) for size in _PAGES},
     "reversed": lambda text: text[::-1] if len(text) > 1 else None,
 }
 """By name; None where a transform does not apply."""

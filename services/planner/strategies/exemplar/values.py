@@ -8,6 +8,7 @@ from typing import Protocol
 
 from services.planner.strategies.exemplar.scene import Filter, Scene
 from services.planner.strategies.exemplar.template import SlotKey
+from services.planner.strategies.exemplar.tokens import ordinal
 from services.planner.strategies.exemplar.transforms import ORDERED, TRANSFORMS
 from services.planner.strategies.views import plain
 
@@ -136,6 +137,32 @@ class Read:
         """In words."""
         told = f"what {self.finder.say()} says"
         return f"{self.transform} of {told}" if self.transform else told
+
+
+@dataclass(frozen=True, slots=True)
+class WordAt:
+    """The word of another text at the place that an ordinal names."""
+
+    whole: Read
+    place: Value
+
+    @property
+    def cost(self) -> float:
+        """That of both."""
+        return self.whole.cost + self.place.cost
+
+    def text(self, scene: Scene) -> str | None:
+        """The word without punctuation around it."""
+        text, place = self.whole.text(scene), self.place.text(scene)
+        number = None if place is None else ordinal(place)
+        words = (text or "").split()
+        if number is None or not -len(words) <= number < len(words):
+            return None
+        return words[number].strip(",.;:!?")
+
+    def say(self) -> str:
+        """In words."""
+        return f"the word at {self.place.say()} of {self.whole.say()}"
 
 
 @dataclass(frozen=True, slots=True)

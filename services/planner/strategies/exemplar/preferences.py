@@ -1,0 +1,136 @@
+"""Which of several explanations that hold is believed: those that use what the instruction varies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from services.planner.strategies.exemplar.program import Block, Loop, Op
+from services.planner.strategies.exemplar.template import SlotKey
+from services.planner.strategies.exemplar.values import Finder, Slot, Value
+
+Part = TypeVar("Part", Finder, Value)
+
+_AGAIN = 0.6
+"""What a slot costs more that something before has used already."""
+_SAME_TRANSFORM = 0.15
+"""What an explanation costs less that transforms with a size that something before has used."""
+_WORTH = 1.2
+"""How much dearer an explanation may be that uses a slot which nothing else uses."""
+
+
+def prefer_unused(
+    blocks: Sequence[Block], gap_of: Mapping[SlotKey, int], varying: frozenset[int]
+) -> tuple[Block, ...]:
+    """Choose explanations so that as many as possible of the varying gaps of the template are used.
+
+    Args:
+        blocks: operators with all their explanations.
+        gap_of: in which gap each slot lies.
+        varying: the gaps that hold something.
+    """
+    chosen = _Preference(gap_of)
+    found = tuple(chosen.block(block) for block in blocks)
+    missing = varying - chosen.used
+    if not missing:
+        return found
+    swapped = []
+    for block in found:
+        swapped.append(_swap(block, missing, gap_of))
+        missing -= _gaps_of(swapped[-1], gap_of)
+    return tuple(swapped)
+
+
+class _Preference:
+    """Goes through a program from its beginning and remembers what was used."""
+
+    def __init__(self, gap_of: Mapping[SlotKey, int]) -> None:
+        self._gap_of = gap_of
+        self.used: set[int] = set()
+        self._sizes: set[str] = set()
+
+    def block(self, block: Block) -> Block:
+        """The block with its explanations in the order of belief."""
+        if isinstance(block, Loop):
+            if block.key is not None and block.key in self._gap_of:
+                self.used.add(self._gap_of[block.key])
+            parts = [p for p in (block.count, block.condition) if p is not None]
+            for part in parts:
+                self._note(part)
+            return replace(block, body=tuple(self._op(op) for op in block.body))
+        return self._op(block)
+
+    def _op(self, op: Op) -> Op:
+        values = tuple(tuple(sorted(found, key=self._rank)) for found in op.values)
+        finders = tuple(tuple(sorted(found, key=self._rank)) for found in op.finders)
+        for found in (*values, *finders):
+            self._note(found[0])
+        return replace(op, values=values, finders=finders)
+
+    def _rank(self, part: Finder | Value) -> float:
+        gaps = _gaps(part, self._gap_of)
+        again = _AGAIN if gaps and gaps <= self.used else 0.0
+        same = _SAME_TRANSFORM if sizes(part) & self._sizes else 0.0
+        return part.cost + again - same
+
+    def _note(self, part: Finder | Value) -> None:
+        self.used |= _gaps(part, self._gap_of)
+        self._sizes |= sizes(part)
+
+
+def _swap(block: Block, missing: frozenset[int], gap_of: Mapping[SlotKey, int]) -> Block:
+    if isinstance(block, Loop):
+        return replace(block, body=tuple(_swap_op(op, missing, gap_of) for op in block.body))
+    return _swap_op(block, missing, gap_of)
+
+
+def _swap_op(op: Op, missing: frozenset[int], gap_of: Mapping[SlotKey, int]) -> Op:
+    def better(found: tuple[Part, ...]) -> tuple[Part, ...]:
+        if _gaps(found[0], gap_of):
+            return found
+        for part in found[1:]:
+            if _gaps(part, gap_of) & missing and part.cost <= found[0].cost + _WORTH:
+                return (part, *(other for other in found if other != part))
+        return found
+
+    return replace(
+        op,
+        values=tuple(better(found) for found in op.values),
+        finders=tuple(better(found) for found in op.finders),
+    )
+
+
+def _gaps_of(block: Block, gap_of: Mapping[SlotKey, int]) -> frozenset[int]:
+    ops = block.body if isinstance(block, Loop) else (block,)
+    found: set[int] = set()
+    for op in ops:
+        for explanations in (*op.values, *op.finders):
+            found |= _gaps(explanations[0], gap_of)
+    return frozenset(found)
+
+
+def _gaps(part: Finder | Value, gap_of: Mapping[SlotKey, int]) -> set[int]:
+    return {gap_of[slot.key] for slot in slots_in(part) if slot.key in gap_of}
+
+
+def sizes(part: Finder | Value) -> set[str]:
+    """The sizes that its transforms name, such as `3` of `page of 3`."""
+    return {
+        slot.transform.rpartition(" ")[2] for slot in slots_in(part) if "page" in slot.transform
+    }
+
+
+def slots_in(part: Finder | Value) -> list[Slot]:
+    """The slots that an explanation uses."""
+    if isinstance(part, Slot):
+        return [part]
+    found: list[Slot] = []
+    for name in ("value", "anchor", "finder", "whole", "place"):
+        inner: Any = getattr(part, name, None)
+        if hasattr(inner, "cost"):
+            found += slots_in(inner)
+    several: tuple[Value, ...] = (*getattr(part, "values", ()), *getattr(part, "words", ()))
+    for each in several:
+        found += slots_in(each)
+    return found
