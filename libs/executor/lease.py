@@ -79,13 +79,13 @@ class LeaseKeeper:
         else:
             self._numbers += 1
             self._lease = Lease(self._numbers, grant.epoch, expires_at)
-        self.floor = max(self.floor, grant.epoch)
+        self.floor = self._rules.floor(self.floor, grant.epoch)
         self._wake()
         return True
 
     def hold(self, epoch: Epoch) -> None:
         """Refuse everything older than `epoch` from now on."""
-        self.floor = max(self.floor, epoch)
+        self.floor = self._rules.floor(self.floor, epoch)
         if self._lease is not None and self._lease.epoch < epoch:
             self._lease = None
         self._wake()

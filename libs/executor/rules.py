@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 class ExecutorRules:
     """Numbers in brackets are those of the session protocol."""
 
+    def floor(self, known: Epoch, heard: Epoch) -> Epoch:
+        """The highest epoch held or granted is kept (7)."""
+        return max(known, heard)
+
     def accepts(self, floor: Epoch, granted: Epoch) -> bool:
         """Refuse a grant older than any epoch held or granted (7)."""
         return granted >= floor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from services.session.domain.limits import SessionLimits
 from services.session.domain.rules import SessionRules
 from services.session.ports import Clock
-from tectum.protocol.types import Body
+from tectum.protocol.types import Body, Epoch
 
 
 class Leases:
@@ -20,15 +20,21 @@ class Leases:
         self._limits = limits
         self._rules = rules
         self._granted: dict[tuple[str, int], float] = {}
+        self._epochs: dict[tuple[str, int], Epoch] = {}
         self._asked: dict[tuple[str, int], float] = {}
 
     def asked(self, home: str, incarnation: int) -> None:
         """A body asked: it is alive."""
         self._asked[home, incarnation] = self._clock.monotonic()
 
-    def granted(self, home: str, incarnation: int) -> None:
+    def granted(self, home: str, incarnation: int, epoch: Epoch) -> None:
         """The owner's clock starts when it replies."""
         self._granted[home, incarnation] = self._clock.monotonic()
+        self._epochs[home, incarnation] = epoch
+
+    def epoch_of(self, home: str, incarnation: int) -> Epoch | None:
+        """The epoch of the last grant; None where there was none."""
+        return self._epochs.get((home, incarnation))
 
     def quiet_at(self, body: Body) -> float:
         """When every lease that this body can hold is over, monotonic seconds."""
@@ -43,4 +49,5 @@ class Leases:
     def forget(self, body: Body) -> None:
         """It is gone."""
         self._granted.pop((body.home, body.incarnation), None)
+        self._epochs.pop((body.home, body.incarnation), None)
         self._asked.pop((body.home, body.incarnation), None)

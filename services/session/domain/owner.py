@@ -163,9 +163,11 @@ class Owner:
             except Conflict as error:
                 self.drop(error)
         self._check_grant(ask)  # Much may have happened while the log was asked.
-        self.leases.granted(ask.home, ask.incarnation)
+        before = self.leases.epoch_of(ask.home, ask.incarnation)
+        epoch = self.parts.rules.lease_epoch(self.epoch, before)
+        self.leases.granted(ask.home, ask.incarnation, epoch)
         lease_s = self.parts.limits.lease_s
-        return LeaseGrant(self.session_id, ask.home, ask.incarnation, ask.ask, self.epoch, lease_s)
+        return LeaseGrant(self.session_id, ask.home, ask.incarnation, ask.ask, epoch, lease_s)
 
     def _check_grant(self, ask: LeaseAsk) -> None:
         if self.gone is not None:
@@ -174,8 +176,10 @@ class Owner:
             raise WrongState("SESSION_CLOSED", f"{self.session_id} is closed")
         if self.closing or not self.parts.rules.may_grant(self._fences):
             raise Overloaded("HOLDING", "a new epoch is on its way", retry_after_s=0.01)
-        bodies = self.ledger.saved.bodies
-        if not any((b.home, b.incarnation) == (ask.home, ask.incarnation) for b in bodies):
+        body = (ask.home, ask.incarnation)
+        stands = any((b.home, b.incarnation) == body for b in self.ledger.saved.bodies)
+        had_lease = self.leases.epoch_of(*body) is not None
+        if not self.parts.rules.leases_to(stands=stands, had_lease=had_lease):
             raise NotFound("BODY_UNKNOWN", f"{ask.home!r} is no body of {self.session_id}")
 
     # Epochs.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tectum.protocol.types import BodyState
+from tectum.protocol.types import BodyState, Epoch
 
 
 class SessionRules:
@@ -15,6 +15,14 @@ class SessionRules:
     def may_grant(self, fences_under_way: int) -> bool:
         """From the first hold until the new epoch is durable nothing is granted (6)."""
         return fences_under_way == 0
+
+    def leases_to(self, *, stands: bool, had_lease: bool) -> bool:
+        """Only a body that stands gets a lease: one that was EXPIRED is none any more (7)."""
+        return stands
+
+    def lease_epoch(self, present: Epoch, before: Epoch | None) -> Epoch:
+        """A lease is acquired for the present epoch, never renewed for the one before (7)."""
+        return present
 
     def holds_before_acknowledging(self) -> bool:
         """Hold every body, write the epoch, acknowledge: in this order (8)."""
