@@ -25,10 +25,22 @@ def up(data_dir: Path | None) -> None:
         if data_dir is not None:
             settings = settings.model_copy(update={"data_dir": data_dir})
         asyncio.run(_serve(settings, began))
-    except PlatformError as error:
-        raise click.ClickException(f"{error.reason}: {error}") from None
-    except ValueError as error:
-        raise click.ClickException(str(error)) from None
+    except (PlatformError, ValueError, ExceptionGroup) as error:
+        raise click.ClickException(_in_words(error)) from None
+
+
+def _in_words(error: BaseException) -> str:
+    """What kept the platform from running; a bug is raised on as it is.
+
+    A service that fails to start ends the others, so its error arrives inside a group.
+    """
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    if isinstance(error, PlatformError):
+        return f"{error.reason}: {error}"
+    if isinstance(error, ValueError):
+        return str(error)
+    raise error
 
 
 async def _serve(settings: EmbeddedSettings, began: float) -> None:

@@ -7,13 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from services.gui.__main__ import running as running_gui
-from services.memory.__main__ import running as running_memory
-from services.memory.settings import MemorySettings
-from services.planner.__main__ import running as running_planner
-from services.session.__main__ import running as running_session
-from services.session.settings import SessionSettings
-
 from deploy.settings import EmbeddedSettings
 from libs.blobs.filesystem import FilesystemBlobStore
 from libs.blobs.settings import BlobSettings
@@ -30,10 +23,16 @@ from libs.rpc.settings import RpcSettings
 from libs.telemetry.setup import TelemetrySettings, running_telemetry
 from services.guard.__main__ import running as running_guard
 from services.guard.settings import GuardSettings
+from services.gui.__main__ import running as running_gui
 from services.gui.settings import GuiSettings
+from services.memory.__main__ import running as running_memory
+from services.memory.settings import MemorySettings
+from services.planner.__main__ import running as running_planner
 from services.planner.settings import PlannerSettings
 from services.recorder.__main__ import running as running_recorder
 from services.recorder.settings import RecorderSettings
+from services.session.__main__ import running as running_session
+from services.session.settings import SessionSettings
 
 
 @asynccontextmanager
