@@ -30,7 +30,9 @@ class SessionReactor:
                 async with self._log.tail(positions) as tail:
                     self._sessions.following.set()
                     while True:
-                        for record in await tail.fetch():
+                        # Topics have no common order; what one owner wrote reads better in its own.
+                        batch = sorted(await tail.fetch(), key=lambda record: record.appended_at)
+                        for record in batch:
                             self._hear(record)
                             positions[record.topic, record.partition] = record.offset + 1
             except DependencyDown as error:

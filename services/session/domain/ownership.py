@@ -7,6 +7,7 @@ import hashlib
 import logging
 import random
 from collections import Counter
+from weakref import WeakValueDictionary
 
 from libs.errors import Conflict, DependencyDown, NotFound, Overloaded, PlatformError, WrongState
 from services.session.domain.admission import dump_agent, load_agent
@@ -40,7 +41,7 @@ class Ownership:
         self._rng = rng
         self._sessions: dict[str, Session] = {}
         self._opening: Counter[str] = Counter()
-        self._taking: dict[str, asyncio.Lock] = {}
+        self._taking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def find(self, session_id: str) -> Session | None:
         """The session, if it is owned here."""
@@ -134,14 +135,12 @@ class Ownership:
         return await self._background.to_end(self._owned(session_id))
 
     async def _owned(self, session_id: str) -> Session:
-        lock = self._taking.setdefault(session_id, asyncio.Lock())
-        try:
-            async with lock:
-                session = self._sessions.get(session_id)
-                return session if session is not None else await self._take(session_id)
-        finally:
-            if not lock.locked():
-                self._taking.pop(session_id, None)
+        lock = self._taking.get(session_id)
+        if lock is None:
+            lock = self._taking[session_id] = asyncio.Lock()
+        async with lock:
+            session = self._sessions.get(session_id)
+            return session if session is not None else await self._take(session_id)
 
     async def _take(self, session_id: str) -> Session:
         """Take the term: fence, read, write term + 1, and only then use it (rules 1 and 4).

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from libs.errors import DependencyDown, InvalidRequest, Overloaded, PlatformError, WrongState
 from libs.events.topics import OBSERVATIONS, OUTCOMES
@@ -57,6 +58,8 @@ class Session:
         self.left_at: float | None = None
         """Since when the client has said all it had to say; the session ends with its turn."""
         self._accepting = asyncio.Lock()
+        self._at_work = False
+        self._probed_at = 0.0
         self._backlog: deque[object] | None = deque(maxlen=_BACKLOG_MAX)
         """What was heard before the history was read; None once it is folded as it comes."""
         owner.on_gone = self._gone
@@ -235,24 +238,42 @@ class Session:
 
     async def _attend(self) -> None:
         owner, now = self.owner, self.owner.parts.clock.monotonic()
-        turn = owner.turn
         if owner.closing:
             return
-        if turn is not None and turn.ended is not None:
-            await self.turning.finish(turn)
-        elif owner.lost:
-            await self.turning.replace_lost()
-        elif turn is not None and turn.beyond:
-            await self.turning.cut("STEP_LIMIT")
-        elif turn is not None and self._late(now):
-            await self.turning.cut("DEADLINE")
-        elif turn is not None and (silent := self._silent(now)):
-            await self._probe(silent)
+        if not self._at_work:
+            work = self._due(now)
+            if work is not None:
+                # Beside this loop: it may wait for a browser, or for the client to come back.
+                self._at_work = True
+                self.spawn(self._work(work))
         await owner.steps.report(owner)
         if self._over(now):
             await owner.close("CLIENT_LOST" if self.left_at is None else "CLIENT_DONE")
         elif now - owner.ledger.saved_at > self._beat_s:
             await owner.ledger.save()
+
+    def _due(self, now: float) -> Callable[[], Awaitable[None]] | None:
+        """What must be done about the turn, one thing at a time."""
+        owner, turning, turn = self.owner, self.turning, self.owner.turn
+        if turn is not None and turn.ended is not None:
+            return partial(turning.finish, turn)
+        if owner.lost:
+            return turning.replace_lost
+        if turn is None:
+            return None
+        if turn.beyond:
+            return partial(turning.cut, "STEP_LIMIT")
+        if self._late(now):
+            return partial(turning.cut, "DEADLINE")
+        silent = self._silent(now)
+        return partial(self._probe, silent) if silent else None
+
+    async def _work(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        finally:
+            self._at_work = False
+            self.owner.wake.set()
 
     @property
     def _beat_s(self) -> float:
@@ -290,6 +311,8 @@ class Session:
     def _silent(self, now: float) -> list[Body]:
         owner = self.owner
         limit_s = owner.parts.limits.silence_s
+        if now - self._probed_at < limit_s / 2:
+            return []
         return [
             body for body in owner.ledger.saved.bodies if now - self._heard_of(body, now) > limit_s
         ]
@@ -301,6 +324,7 @@ class Session:
     async def _probe(self, bodies: list[Body]) -> None:
         """A body that asks for no lease: is it there still?"""
         owner = self.owner
+        self._probed_at = owner.parts.clock.monotonic()
         for body in bodies:
             state = await owner.fencing.probe(body, owner.epoch)
             now = owner.parts.clock.monotonic()

@@ -187,12 +187,14 @@ class Turning:
     async def unpause(self) -> None:
         """The client is back: begin the paused turn anew."""
         owner = self._owner
+        turn, cut = owner.turn, owner.cuts
+        # Not under the lock: a turn that is being made waits for this.
+        if not await owner.unpause():
+            return
         async with self._one:
-            turn, cut = owner.turn, owner.cuts
-            if not await owner.unpause() or turn is None or owner.turn is not turn:
-                return
-            owner.turn = None
-            await self._begin(turn.instruction, turn.attempt, cut)
+            if turn is not None and owner.turn is turn:
+                owner.turn = None
+                await self._begin(turn.instruction, turn.attempt, cut)
 
     async def restore(self, history: History) -> None:
         """Fence every body anew, then go on where the predecessor stopped (rule 3)."""
