@@ -14,10 +14,12 @@ from services.gui.settings import GuiSettings
 from services.memory.settings import MemorySettings
 from services.planner.settings import PlannerSettings
 from services.recorder.settings import RecorderSettings
+from services.session.settings import SessionSettings
 
 SETTINGS: tuple[type[Settings], ...] = (
     RpcSettings,
     EmbeddedSettings,
+    SessionSettings,
     EventSettings,
     LaneSettings,
     BlobSettings,
