@@ -125,9 +125,9 @@ class Actor:
             return _BEGUN
         position = await self._writer.started(started)
         await self._journal.reached(position.partition, position.offset)
-        first = self._journal.entry(plan.session_id, plan.step).started
-        if not self._rules.won(first, home.mark):
-            return _LOST
+        entry = self._journal.entry(plan.session_id, plan.step)
+        if not self._rules.won(entry.started, home.mark) or entry.outcome is not None:
+            return _LOST  # Another began it, or its outcome stands already: no effect may follow.
         if not self._rules.may_act(lease, home.keeper.lease):
             return _Verdict(begun=False, reason="the lease of STARTED is held or over")
         return _BEGUN

@@ -34,6 +34,7 @@ from tests.simulation.broker import Broker
 from tests.simulation.log import SimEventLog
 from tests.simulation.node import Node, NodeClock
 from tests.simulation.processes import Process
+from tests.simulation.profiles import Profile
 from tests.simulation.world import World
 
 _LANES = LaneSettings(commit_interval_s=0.5, attempts_max=40)
@@ -96,9 +97,10 @@ class Planner:
         node: Node,
         numbers: itertools.count[int],
         bodies_of: BodiesOf,
+        profile: Profile,
     ) -> None:
         self._log, self._producer, self._clock = log, producer, NodeClock(node)
-        self._numbers, self._bodies_of = numbers, bodies_of
+        self._numbers, self._bodies_of, self._profile = numbers, bodies_of, profile
         self._turns: dict[str, _Turn] = {}
         self._epochs: dict[str, Epoch] = {}
 
@@ -142,22 +144,30 @@ class Planner:
         return None if found is None else _Turn(found, outcome.step)
 
     async def _plan(self, started: TurnStarted, step: int) -> None:
-        steps = 1 + zlib.crc32(started.instruction.encode()) % 6
+        bodies = self._bodies_of(started.session_id) or (started.body,)
         number = next(self._numbers)
-        if step - started.first_step >= steps:
-            action, target = Action(Done()), Target()
-        else:
-            action = Action(TypeText(f"p{number}:{1 + number % 4}"))
-            target = Target(url=_URLS[number % len(_URLS)])
+        await self._publish(started, step, number, bodies[number % len(bodies)])
+        if zlib.crc32(f"twin {number}".encode()) % 1000 < self._profile.twins * 1000:
+            twin = next(self._numbers)
+            await self._publish(started, step, twin, bodies[twin % len(bodies)])
+        self._turns[started.session_id] = _Turn(started, step)
+
+    async def _publish(self, started: TurnStarted, step: int, number: int, body: Body) -> None:
+        """A planner that forgot its plan may choose another body for the same step: only one may act."""
+        steps = 1 + zlib.crc32(started.instruction.encode()) % 6
+        action, target = Action(Done()), Target()
+        if step - started.first_step < steps:
+            draw = zlib.crc32(f"inputs {number}".encode())
+            inputs = 1 + draw % (self._profile.inputs_max if draw % 3 else 4)
+            action = Action(TypeText(f"p{number}:{inputs}"))
+            # By step, not by plan: two verdicts on one step would be two promises to the caller.
+            draw = zlib.crc32(f"page {started.session_id} {step}".encode())
+            target = Target(url=_URLS[draw % len(_URLS)])
         session_id, epoch = started.session_id, started.epoch
-        # A planner that forgot its plan may choose another body for the same step: only one may act.
-        bodies = self._bodies_of(session_id) or (started.body,)
-        body = bodies[number % len(bodies)]
         plan = Plan(session_id, epoch, step, action, body, target=target)
         event_id = f"{session_id}/{epoch.term}.{epoch.n}/{step}/plan"
         event = encode(plan, event_id=event_id, subject=session_id, at=self._clock.now())
         await self._producer.publish(topics.PLANS, event)
-        self._turns[session_id] = _Turn(started, step)
 
 
 class PlannerProcess(Mind):
@@ -173,13 +183,15 @@ class PlannerProcess(Mind):
         name: str,
         marks: type[HighWaterMarks],
         bodies_of: BodiesOf,
+        profile: Profile,
     ) -> None:
         super().__init__(world, broker, name, marks)
         self._numbers, self._bodies_of = itertools.count(1), bodies_of
+        self._profile = profile
 
     def create(self, log: EventLog, producer: Producer, node: Node) -> Planner:
         """See Mind."""
-        return Planner(log, producer, node, self._numbers, self._bodies_of)
+        return Planner(log, producer, node, self._numbers, self._bodies_of, self._profile)
 
 
 _POLICY = """

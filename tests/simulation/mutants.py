@@ -59,22 +59,30 @@ class _IdByOwner(SessionRules):
         return f"{session_id}/client/{client_id}/{client_seq}/{term}"
 
 
+class _IdByOwnerAndCursor(_IdByOwner):
+    def folds_cursor(self) -> bool:
+        return False
+
+
 class _UnknownEarly(SessionRules):
     def may_report_unknown(self, state: BodyState, enforces_valid_until: bool) -> bool:
         return True
 
 
 class _NoFloor(ExecutorRules):
+    def floor(self, known: Epoch, heard: Epoch) -> Epoch:
+        return Epoch()
+
     def accepts(self, floor: Epoch, granted: Epoch) -> bool:
         return True
 
 
-class _RenewsExpired(ExecutorRules):
-    def renews(self, now: float, old: Lease | None, epoch: Epoch) -> bool:
-        return old is not None
+class _RenewsExpired(SessionRules):
+    def leases_to(self, *, stands: bool, had_lease: bool) -> bool:
+        return stands or had_lease
 
-    def may_act(self, before: Lease, now: Lease | None) -> bool:
-        return now is not None and now.number == before.number
+    def lease_epoch(self, present: Epoch, before: Epoch | None) -> Epoch:
+        return before if before is not None else present
 
 
 class _ActsBeforeAcknowledged(ExecutorRules):
@@ -90,11 +98,6 @@ class _LosersAct(ExecutorRules):
 class _NoRecheck(ExecutorRules):
     def may_act(self, before: Lease, now: Lease | None) -> bool:
         return True
-
-
-class _AnotherLease(ExecutorRules):
-    def may_act(self, before: Lease, now: Lease | None) -> bool:
-        return now is not None and now.epoch == before.epoch
 
 
 class _NoDrain(ExecutorRules):
@@ -124,17 +127,16 @@ MUTANTS = (
     _session("no-term-proof", _NoTermProof(), "STALE"),
     _session("grant-during-hold", _GrantsDuringHold(), "STALE"),
     _session("acknowledge-first", _AcknowledgesFirst(), "STALE", "ACK_FIRST"),
-    _session("no-fence-at-takeover", _NoFenceAtTakeover(), "STALE"),
+    _session("no-fence-at-takeover", _NoFenceAtTakeover(), "UNFENCED"),
     _session("expired-at-once", _ExpiredAtOnce(), "STALE", "AFTER_OUTCOME"),
     _session("cursor-first", _CursorFirst(), "CURSOR_FIRST", "ACK_LOST"),
-    _session("id-by-owner", _IdByOwner(), "DONE_TWICE"),
+    _session("id-by-owner", _IdByOwnerAndCursor(), "DONE_TWICE"),
     _session("early-unknown", _UnknownEarly(), "AFTER_OUTCOME"),
     _executor("no-floor", _NoFloor(), "STALE"),
-    _executor("renews-expired", _RenewsExpired(), "STALE", "AFTER_OUTCOME"),
+    _session("renews-expired", _RenewsExpired(), "STALE", "AFTER_OUTCOME"),
     _executor("acts-before-acknowledged", _ActsBeforeAcknowledged(), "UNJOURNALED"),
     _executor("losers-act", _LosersAct(), "TWICE", "LOSER_ACTED"),
     _executor("no-recheck", _NoRecheck(), "STALE"),
-    _executor("another-lease", _AnotherLease(), "AFTER_OUTCOME"),
     _executor("no-drain", _NoDrain(), "STALE"),
     _executor("leaves-leftovers", _LeavesLeftovers(), "AFTER_OUTCOME"),
     Mutant("one-mark", Rules(marks=_OneMark), frozenset({"TURN_STUCK"})),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from libs.events.dedupe import HighWaterMarks
 from libs.events.topics import topic_specs
@@ -18,9 +18,10 @@ from tests.simulation.devices import Device
 from tests.simulation.loop import SimulationStuckError, deaf
 from tests.simulation.minds import GuardProcess, PlannerProcess
 from tests.simulation.processes import ExecutorProcess, Process, Replica
+from tests.simulation.profiles import MOMENTS, PROFILES, Profile
 from tests.simulation.view import judge_view
 from tests.simulation.witness import Violation, Witness
-from tests.simulation.world import Trigger, Weather, World
+from tests.simulation.world import Trigger, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,83 +33,7 @@ class Rules:
     marks: type[HighWaterMarks] = HighWaterMarks
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """A kind of scenario, and how likely each of its faults is."""
-
-    name: str
-    weather: Weather = field(default_factory=Weather)
-    callers: tuple[int, int] = (1, 2)
-    environments: tuple[str, ...] = ("fake://a", "robot://a", "speech://a")
-    deeds: tuple[str, ...] = (
-        "instruct",
-        "instruct",
-        "interrupt",
-        "interrupt",
-        "elsewhere",
-        "sever",
-        "leave",
-        "repeat",
-    )
-    deeds_max: int = 8
-    faults: tuple[str, ...] = ("kill", "pause", "replace", "cut", "outage", "evict", "compact")
-    faults_max: int = 4
-    victims: tuple[str, ...] = (
-        "s0",
-        "s1",
-        "s2",
-        "gui0",
-        "gui1",
-        "robot0",
-        "speech0",
-        "planner",
-        "guard",
-    )
-    length_s: float = 5.0
-    triggered: float = 0.6
-    """Chance that a fault waits for a moment of the protocol instead of the clock."""
-
-
-_CALM = Weather(tail=0.0, drop=0.0, duplicate=0.0, log_tail=0.0, lost_ack=0.0)
-_ROUGH = Weather(tail=0.1, drop=0.05, duplicate=0.08, log_tail=0.1, lost_ack=0.03)
-
-PROFILES = (
-    Profile("calm", _CALM, faults=()),
-    Profile("mixed"),
-    Profile("rough", _ROUGH, faults_max=3),
-    Profile(
-        "owners",
-        faults=("kill", "pause", "pause", "replace", "cut"),
-        victims=("s0", "s1", "s2"),
-        deeds_max=8,
-    ),
-    Profile(
-        "executors",
-        faults=("kill", "kill", "pause", "replace"),
-        victims=("gui0", "gui1", "robot0", "speech0"),
-    ),
-    Profile("log", faults=("outage", "outage", "evict", "compact", "kill"), faults_max=5),
-    Profile(
-        "interrupts",
-        deeds=("interrupt", "interrupt", "elsewhere", "instruct"),
-        deeds_max=12,
-        callers=(1, 1),
-        faults_max=2,
-    ),
-    Profile(
-        "bodies",
-        environments=("fake://a robot://b speech://c", "speech://c fake://a"),
-        faults_max=3,
-    ),
-)
-
-_MOMENTS = (
-    ("appd", "outcomes"), ("appd", "sessions"), ("appd", "control"), ("appd", "observations"),
-    ("appd", "plans"), ("appd", "actions"), ("recv", "hold"), ("answ", "hold"), ("recv", "ask_lease"),
-    ("answ", "ask_lease"), ("send", "ask_lease"), ("send", "hold"), ("recv", "open_home"), ("hand", ""),
-    ("INPUT", ""), ("fenc", ""),
-)  # fmt: skip
-"""Moments of the protocol that faults wait for: what is said, and a word in it."""
+_EXECUTORS = ("gui0", "gui1", "robot0", "speech0")
 
 SETTLE_S = 150.0
 """Simulated seconds without faults in which everything must have ended."""
@@ -181,7 +106,10 @@ class Scenario:
         }
         fleet: dict[BodyKind, list[str]] = {}
         for name, kind in kinds.items():
-            device = Device(world, name, kind, kind is not BodyKind.GUI, self.witness)
+            device = Device(
+                world, name, kind, kind is not BodyKind.GUI, self.witness,
+                self.profile.begin_s, self.profile.stall, self.profile.stall_s,
+            )  # fmt: skip
             self.witness.device(name, enforces_valid_until=device.enforces_valid_until)
             fleet.setdefault(kind, []).append(name)
             self.processes[name] = ExecutorProcess(
@@ -189,7 +117,9 @@ class Scenario:
             )
         self.replicas = [Replica(world, broker, f"s{n}", fleet, rules.session) for n in range(3)]
         minds = (
-            PlannerProcess(world, broker, "planner", rules.marks, self.witness.bodies_of),
+            PlannerProcess(
+                world, broker, "planner", rules.marks, self.witness.bodies_of, self.profile
+            ),
             GuardProcess(world, broker, "guard", rules.marks),
         )
         self.processes.update({p.name: p for p in (*self.replicas, *minds)})
@@ -207,12 +137,22 @@ class Scenario:
     # faults
 
     def _plan_faults(self) -> None:
-        if not self.profile.faults:
-            return
+        for number, strike in enumerate(self.profile.strikes):
+            low, high = strike.length_s
+            act = self._fault(strike.fault, low + self.random.random() * (high - low))
+            countdown = 1 + int(self.random.random() * strike.count_max)
+            fuse = int(self.random.random() * strike.fuse_max)
+            if self._keeps(f"s{number}"):
+                fused = self._fused(fuse, act)
+                self.world.on(Trigger(strike.kind, strike.who, strike.word, countdown, fused))
+        if self.profile.faults:
+            self._plan_chances()
+
+    def _plan_chances(self) -> None:
         for number in range(self._count(1, self.profile.faults_max)):
-            act = self._fault(self._pick(self.profile.faults))
+            act = self._fault(self._pick(self.profile.faults), self.random.random() ** 2 * 8.0)
             who = self._pick(self.profile.victims)
-            kind, word = _MOMENTS[int(self.random.random() * len(_MOMENTS))]
+            kind, word = MOMENTS[int(self.random.random() * len(MOMENTS))]
             countdown = 1 + int(self.random.random() ** 2 * 12)
             fuse = int(self.random.random() ** 2 * 12)
             waits = self.random.random() < self.profile.triggered
@@ -220,13 +160,14 @@ class Scenario:
             if not self._keeps(f"f{number}"):
                 continue
             if waits:
-                self.world.on(Trigger(kind, who, word, countdown, self._fused(who, fuse, act)))
+                self.world.on(Trigger(kind, who, word, countdown, self._fused(fuse, act)))
             else:
                 self.world.after(when, act, who)
 
-    def _fused(self, who: str, fuse: int, act: Callable[[str], None]) -> Callable[[], None]:
-        def call() -> None:
-            node = self.processes[who].node
+    def _fused(self, fuse: int, act: Callable[[str], None]) -> Callable[[str], None]:
+        def call(who: str) -> None:
+            process = self.processes.get(who)
+            node = process.node if process is not None else None
             if node is not None and node.alive and fuse:
                 node.light(fuse, lambda: act(who))
             else:
@@ -234,18 +175,20 @@ class Scenario:
 
         return call
 
-    def _fault(self, kind: str) -> Callable[[str], None]:
-        draw = self.random.random
-        long_s = draw() ** 2 * 8.0
-        if kind == "kill":
+    def _fault(self, kind: str, long_s: float) -> Callable[[str], None]:
+        if kind in ("kill", "crash"):
             return lambda victim: self.processes[victim].kill(long_s)
         if kind == "pause":
             return lambda victim: self.processes[victim].pause(long_s)
         if kind == "replace":
             return lambda victim: self.processes[victim].replace(long_s)
         if kind == "cut":
-            others = [name for name in self.processes if draw() < 0.5]
+            others = [name for name in self.processes if self.random.random() < 0.5]
             return lambda victim: self._cut(victim, others, long_s)
+        if kind == "apart":
+            return lambda victim: self._cut(victim, list(_EXECUTORS), long_s)
+        if kind == "loyal":
+            return lambda _: self._loyal(long_s)
         if kind == "outage":
             return lambda _: self.broker.outage(long_s)
         if kind == "evict":
@@ -258,6 +201,13 @@ class Scenario:
         self.world.say("cut", victim, f"from {' '.join(others)} for {length_s:.3f} s")
         self.world.network.cut([victim], [other for other in others if other != victim])
         self.world.after(length_s, self.world.network.heal)
+
+    def _loyal(self, length_s: float) -> None:
+        """Executors are reached by the owner that opened their homes, and by no other replica."""
+        opened = self.witness.first_owner()
+        for replica in self.replicas:
+            if replica.name != opened:
+                self._cut(replica.name, list(_EXECUTORS), length_s)
 
     def _evict(self, victim: str) -> None:
         for member in self.broker.members():
@@ -345,8 +295,3 @@ def _simulate(scenario: Scenario) -> Result:
         )  # fmt: skip
         world.loop.close()
     return result
-
-
-def without_faults(profile: Profile) -> Profile:
-    """The same people and weather, and nothing breaks."""
-    return replace(profile, faults=(), weather=_CALM)

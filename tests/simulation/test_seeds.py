@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
+from tests.simulation.profiles import PROFILES
 from tests.simulation.runner import ROOT, regressions, run_here, run_parallel
-from tests.simulation.scenario import PROFILES, simulate
+from tests.simulation.scenario import simulate
 
 SEEDS = 2000
 

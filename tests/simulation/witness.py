@@ -194,6 +194,11 @@ class Witness:
             self.accuse("DONE_TWICE", f"message {key} is {known[0]} and {record.event.id}")
 
     def _turn(self, turn: TurnStarted, record: Record) -> None:
+        term = turn.epoch.term
+        if term > 1 and not any(
+            epoch.term == term for epoch, _ in self._sessions[turn.session_id].acknowledged
+        ):
+            self.accuse("UNFENCED", f"a turn of {turn.epoch} begins, its owner fenced nobody")
         self._sessions[turn.session_id].turns.append(turn)
 
     def _control(self, control: Control, record: Record) -> None:
@@ -240,6 +245,13 @@ class Witness:
         for session_id, session in self._sessions.items():
             if session.states and session.states[-1].status is not SessionStatus.CLOSED:
                 self.accuse("OPEN_SESSION", f"{session_id}: {session.states[-1]}")
+
+    def first_owner(self) -> str:
+        """Where the first session was opened; empty before."""
+        for session in self._sessions.values():
+            if session.states:
+                return session.states[0].owner_address
+        return ""
 
     def bodies_of(self, session_id: str) -> tuple[Body, ...]:
         """The bodies of a session, as the log has them."""

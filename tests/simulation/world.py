@@ -44,13 +44,14 @@ class Weather:
 
 @dataclass(slots=True)
 class Trigger:
-    """A fault that waits for the nth time that something is said."""
+    """A fault that waits for the nth time that something is said; `who` may be the beginning of a name."""
 
     kind: str
     who: str
     word: str
     countdown: int
-    call: Callable[[], object]
+    call: Callable[[str], object]
+    """Called with who said it."""
 
 
 class World:
@@ -94,11 +95,11 @@ class World:
 
     def _pull(self, kind: str, who: str, what: str) -> None:
         for trigger in tuple(self._triggers):
-            if trigger.kind == kind and trigger.who == who and trigger.word in what:
+            if trigger.kind == kind and who.startswith(trigger.who) and trigger.word in what:
                 trigger.countdown -= 1
                 if trigger.countdown <= 0:
                     self._triggers.remove(trigger)
-                    trigger.call()
+                    trigger.call(who)
 
     def after(self, delay_s: float, callback: Callable[..., object], *args: Any) -> None:
         """Call back later, whoever is paused or dead."""
