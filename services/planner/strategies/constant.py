@@ -16,17 +16,17 @@ from tectum.plugins import Choice, PastStep, PluginError, Strategy, StrategyCont
 _SCHEMA = {
     "type": "object",
     "additionalProperties": False,
-    "required": ["step"],
     "properties": {
         "step": {
             "type": "object",
-            "description": "A step as in a demonstration, such as {wait: 0}.",
+            "description": "A step as in a demonstration, such as {wait: 0}; else the first button.",
         },
         "times": {"type": "integer", "minimum": 0, "description": "0 or absent: for ever."},
     },
 }
 
 _FIELDS = {"step", "times"}
+_FIRST_BUTTON = {"click": {"role": "button", "nth": 0}}
 
 
 class Constant:
@@ -67,13 +67,13 @@ class ConstantPlugin:
             settings: Any = json.loads(context.settings or "{}")
         except ValueError as error:
             raise _invalid(f"expected JSON, got {context.settings[:80]!r}: {error}") from None
-        if not isinstance(settings, dict) or "step" not in settings or settings.keys() - _FIELDS:
-            raise _invalid(f"expected step and perhaps times, got {settings!r}")
+        if not isinstance(settings, dict) or settings.keys() - _FIELDS:
+            raise _invalid(f"expected at most {sorted(_FIELDS)}, got {settings!r}")
         times = settings.get("times", 0)
         if not isinstance(times, int) or isinstance(times, bool) or times < 0:
             raise _invalid(f"expected times to be a whole number of at least 0, got {times!r}")
         try:
-            (step,) = parse_steps([settings["step"]])
+            (step,) = parse_steps([settings.get("step", _FIRST_BUTTON)])
         except DemonstrationError as error:
             raise _invalid(str(error)) from None
         return Constant(step, times)

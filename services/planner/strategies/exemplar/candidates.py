@@ -317,7 +317,7 @@ def _by_place(
         for text, values in table(scene).items():
             place = ordinal(text)
             if place is not None and place in (n, n - len(found)):
-                for value in cheapest(values, 2):
+                for value in cheapest((v for v in values if _tells_place(v)), 2):
                     yield Nth(wanted, value=value)
         if scene.before is not None:
             old = scene.before.position
@@ -326,6 +326,12 @@ def _by_place(
                 yield New(wanted, fresh.index(i))
             if i in fresh and fresh.index(i) == len(fresh) - 1:
                 yield New(wanted, -1)
+
+
+def _tells_place(value: Value) -> bool:
+    """Whether the text can be meant as a place: as it stands, or counted from the start of a page."""
+    transform = getattr(value, "transform", "")
+    return not transform or transform.startswith("place")
 
 
 def _by_extreme(scene: Scene, i: int, filters: Sequence[Filter]) -> Iterator[Finder]:

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from services.planner.strategies.exemplar.induce import Induction
-from services.planner.strategies.exemplar.moves import demonstration
+from services.planner.strategies.exemplar.moves import calm, demonstration
 from services.planner.strategies.exemplar.preferences import prefer_unused
 from services.planner.strategies.exemplar.program import Program, total
 from services.planner.strategies.exemplar.template import align, likeness, slots
@@ -71,6 +71,10 @@ def _learn(
     ids = tuple(exemplar.exemplar_id for exemplar in exemplars)
     search = Induction(demos)
     blocks = search.program()
+    if blocks is None:
+        calmed = [calm(demo) for demo in demos]
+        if [demo.moves for demo in calmed] != [demo.moves for demo in demos]:
+            blocks = Induction(calmed).program()
     if blocks is None:
         moves = [len(demo.moves) for demo in demos]
         return NoProgramError(

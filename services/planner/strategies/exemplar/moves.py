@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.planner.strategies.exemplar.template import Slots
 from services.planner.strategies.views import View
 from tectum.actions import types as a
 from tectum.actions.types import ActionKind, Point
 from tectum.plugins import Exemplar
+
+DISMISSALS = (
+    "cancel", "close", "dismiss", "no", "no thanks", "not now", "later", "skip", "x", "\u00d7", "ok", "okay",
+)  # fmt: skip
+"""What a person presses to be rid of a window that is in the way; what agrees to nothing comes first."""
 
 _IDLE = (a.Wait, a.WaitUntilStable, a.Screenshot, a.Zoom, a.Done)
 """Actions that show nothing of how the task is done."""
@@ -56,6 +61,24 @@ def demonstration(exemplar: Exemplar, slots: Slots, views: dict[str, View]) -> D
     return Demonstration(
         exemplar.exemplar_id, exemplar.instruction, slots, tuple(moves), tuple(seen)
     )
+
+
+def calm(demo: Demonstration) -> Demonstration:
+    """The demonstration without what only got a window out of the way."""
+    kept = [
+        i
+        for i, move in enumerate(demo.moves)
+        if not (
+            move.kind is a.Click
+            and i > 0
+            and move.positions
+            and demo.views[i].elements[move.positions[0]].id not in demo.views[i - 1].position
+            and any(said in DISMISSALS for said in demo.views[i].said[move.positions[0]])
+        )
+    ]
+    moves = tuple(demo.moves[i] for i in kept)
+    ends = demo.views[len(demo.moves) :]
+    return replace(demo, moves=moves, views=(*(demo.views[i] for i in kept), *ends))
 
 
 def _apart(kind: ActionKind, view: View) -> Move:

@@ -10,7 +10,7 @@ from services.planner.strategies.exemplar.program import Block, Loop, Op
 from services.planner.strategies.exemplar.template import SlotKey
 from services.planner.strategies.exemplar.values import Finder, Slot, Value
 
-Part = TypeVar("Part", Finder, Value)
+Part = TypeVar("Part", bound=Finder | Value)
 
 _AGAIN = 0.6
 """What a slot costs more that something before has used already."""
@@ -64,8 +64,10 @@ class _Preference:
     def _op(self, op: Op) -> Op:
         values = tuple(tuple(sorted(found, key=self._rank)) for found in op.values)
         finders = tuple(tuple(sorted(found, key=self._rank)) for found in op.finders)
-        for found in (*values, *finders):
-            self._note(found[0])
+        for value in values:
+            self._note(value[0])
+        for finder in finders:
+            self._note(finder[0])
         return replace(op, values=values, finders=finders)
 
     def _rank(self, part: Finder | Value) -> float:
@@ -86,27 +88,33 @@ def _swap(block: Block, missing: frozenset[int], gap_of: Mapping[SlotKey, int]) 
 
 
 def _swap_op(op: Op, missing: frozenset[int], gap_of: Mapping[SlotKey, int]) -> Op:
-    def better(found: tuple[Part, ...]) -> tuple[Part, ...]:
-        if _gaps(found[0], gap_of):
-            return found
-        for part in found[1:]:
-            if _gaps(part, gap_of) & missing and part.cost <= found[0].cost + _WORTH:
-                return (part, *(other for other in found if other != part))
-        return found
-
     return replace(
         op,
-        values=tuple(better(found) for found in op.values),
-        finders=tuple(better(found) for found in op.finders),
+        values=tuple(_better(found, missing, gap_of) for found in op.values),
+        finders=tuple(_better(found, missing, gap_of) for found in op.finders),
     )
+
+
+def _better(
+    found: tuple[Part, ...], missing: frozenset[int], gap_of: Mapping[SlotKey, int]
+) -> tuple[Part, ...]:
+    """The explanations with one in front that uses a missing gap, where it is not much dearer."""
+    if _gaps(found[0], gap_of):
+        return found
+    for number, part in enumerate(found):
+        if _gaps(part, gap_of) & missing and part.cost <= found[0].cost + _WORTH:
+            return (part, *found[:number], *found[number + 1 :])
+    return found
 
 
 def _gaps_of(block: Block, gap_of: Mapping[SlotKey, int]) -> frozenset[int]:
     ops = block.body if isinstance(block, Loop) else (block,)
     found: set[int] = set()
     for op in ops:
-        for explanations in (*op.values, *op.finders):
-            found |= _gaps(explanations[0], gap_of)
+        for values in op.values:
+            found |= _gaps(values[0], gap_of)
+        for finders in op.finders:
+            found |= _gaps(finders[0], gap_of)
     return frozenset(found)
 
 

@@ -59,7 +59,7 @@ class Loop:
     @property
     def cost(self) -> float:
         """That of the body, and of saying when it ends."""
-        control = {"each": 0.6, "found": 1.3, "until": 1.2, "times": 0.8}[self.control]
+        control = {"each": 0.6, "found": 1.9, "until": 1.2, "times": 0.8}[self.control]
         if self.condition is not None:
             control += self.condition.cost
         return control + sum(op.cost for op in self.body)

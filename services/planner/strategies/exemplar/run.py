@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from services.planner.strategies.exemplar.induce import reachable
-from services.planner.strategies.exemplar.moves import together
+from services.planner.strategies.exemplar.moves import DISMISSALS, together
 from services.planner.strategies.exemplar.program import Block, Loop, Op, Program
 from services.planner.strategies.exemplar.scene import Scene
 from services.planner.strategies.exemplar.template import Slots
@@ -24,23 +24,6 @@ _TRIES = 3
 """Times that one operator may fail or be without effect."""
 _TURNS = 60
 """Repetitions of one loop."""
-_DISMISSALS = frozenset(
-    {
-        "cancel",
-        "close",
-        "dismiss",
-        "no",
-        "no thanks",
-        "not now",
-        "later",
-        "skip",
-        "ok",
-        "okay",
-        "x",
-        "×",
-    }  # noqa: RUF001
-)
-"""What a person presses to be rid of a window that is in the way."""
 
 
 @dataclass(slots=True)
@@ -249,18 +232,25 @@ class Run:
 
     def _dismiss(self, view: View, wanted: int | None) -> Choice | None:
         """Press away what is in the way, each such thing once."""
-        for i, element in enumerate(view.elements):
-            says = any(bare(text) in _DISMISSALS for text in view.said[i])
-            active = element.role in ("button", "link") or "clickable" in element.states
-            if not (says and active) or i == wanted or element.id in self._dismissed:
-                continue
-            if not view.visible(i) or "covered" in element.states:
-                continue
-            self._dismissed.add(element.id)
-            action = Action(a.Click(a.Point.element(element.id)))
-            reason = f"something is in the way: click {view.describe(i)} to be rid of it"
-            return self._choice(None, (), view, action, reason)
-        return None
+        ways = [
+            (DISMISSALS.index(bare(text)), i)
+            for i, element in enumerate(view.elements)
+            for text in view.said[i]
+            if bare(text) in DISMISSALS
+            and (element.role in ("button", "link") or "clickable" in element.states)
+            and i != wanted
+            and element.id not in self._dismissed
+            and view.visible(i)
+            and not {"covered", "disabled"} & set(element.states)
+        ]
+        if not ways:
+            return None
+        _, i = min(ways)
+        element_id = view.elements[i].id
+        self._dismissed.add(element_id)
+        action = Action(a.Click(a.Point.element(element_id)))
+        reason = f"something is in the way: click {view.describe(i)} to be rid of it"
+        return self._choice(None, (), view, action, reason)
 
     def _choice(
         self,
