@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,8 @@ class MiniwobEnvironment(BrowserEnvironment):
         options: OpenOptions,
         clipboard: SharedClipboard,
     ) -> None:
+        # Its passwords are made up and stand in the instruction: nobody's secret.
+        options = replace(options, allow_literal_secrets=True)
         super().__init__(
             context, settings, options, clipboard,
             size=_SIZE, performers=_ACTIONS, exclude=_FURNITURE, style=_STYLE,
@@ -109,8 +111,8 @@ class MiniwobEnvironment(BrowserEnvironment):
         await tab.settle(quiet_ms=self._settings.quiet_ms, exclude=_FURNITURE)
 
     def _present(self, found: dict[str, Any]) -> dict[str, Any]:
-        # Neither address nor title is on the page; both would tell the task's name.
-        return {**found, "url": "", "title": ""}
+        # The page's own address and title would tell the task's name; the scheme alone is its origin.
+        return {**found, "url": "miniwob://", "title": ""}
 
     async def act(self, action: Action, seen: Screen | None, gate: Gate) -> ActResult:
         """Carry out one action; an episode that is over takes none."""

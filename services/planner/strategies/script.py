@@ -47,8 +47,8 @@ class Script:
             TARGET_AMBIGUOUS),
                 or the step before failed (STEP_FAILED).
         """
-        if history and history[-1].status is not OutcomeStatus.OK:
-            last = history[-1]
+        last = next((past for past in history if past.status is not OutcomeStatus.OK), None)
+        if last is not None:
             raise PluginError(
                 "STEP_FAILED",
                 f"expected the demonstrated {last.action.name} to succeed, got {last.status}: {last.reason}",

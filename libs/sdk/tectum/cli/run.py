@@ -76,7 +76,7 @@ class Teller:
 
     def _tell_control(self, control: Control) -> None:
         match control.kind:
-            case ControlKind.EPOCH_RAISED if control.bodies:
+            case ControlKind.EPOCH_RAISED if control.bodies and self.ended is None:
                 bodies = ", ".join(
                     f"{report.body.home} {report.state}" for report in control.bodies
                 )
