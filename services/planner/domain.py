@@ -30,8 +30,6 @@ from tectum.protocol.types import Epoch
 _GONE = frozenset({"ENVIRONMENT_LOST", "BROWSER_GONE"})
 """Outcomes after which the session begins a new turn, or ends."""
 
-_ENDING = frozenset({ControlKind.TURN_ENDED, ControlKind.CLOSED, ControlKind.ENVIRONMENT_LOST})
-
 
 @dataclass(slots=True)
 class _Turn:
@@ -125,8 +123,9 @@ class Planner:
         turn = self._turns.get(session_id)
         if turn is None:
             return
-        old = turn.started.epoch < control.epoch
-        if old or (control.kind in _ENDING and turn.started.epoch == control.epoch):
+        # What ends a turn without a new epoch is known from its outcome; across topics there is no order,
+        # so an end that is read late must not stop the turn that began after it.
+        if turn.started.epoch < control.epoch or control.kind is ControlKind.CLOSED:
             turn.over = True
             if turn.thinking is not None:
                 turn.thinking.reschedule(0.0)
@@ -171,8 +170,10 @@ class Planner:
             refusal = error
         turn = _Turn(started, strategy, refusal, started.screen)
         old = self._turns.pop(started.session_id, None)
-        if old is not None and old.thinking is not None:
-            old.thinking.reschedule(0.0)
+        if old is not None:
+            old.over = True
+            if old.thinking is not None:
+                old.thinking.reschedule(0.0)
         self._turns[started.session_id] = turn
         if len(self._turns) > self._limits.turns_max:
             self._turns.popitem(last=False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 
 from libs.clock import Clock
 from libs.errors import Conflict
@@ -16,8 +17,8 @@ from services.planner.ports import TurnRecord
 from services.planner.traced import for_step
 from tectum.protocol.messages import Control, Outcome, Plan, TurnStarted
 
-GROUP = "planner"
-TOPICS = (OBSERVATIONS, OUTCOMES, CONTROL)
+GROUPS = {"planner": (OBSERVATIONS, OUTCOMES), "planner-control": (CONTROL,)}
+"""Control has lanes of its own: a raised epoch breaks off the thinking that holds a session's lane."""
 
 _READ = frozenset(
     f"tectum.event.v1.{message.__name__}" for message in (TurnStarted, Outcome, Control)
@@ -86,7 +87,15 @@ class PlannerReactor:
 
     async def run(self, settings: LaneSettings) -> None:
         """Consume until cancelled; raises StopConsuming where another planner took this one's name."""
-        await consume(self._log, GROUP, TOPICS, self.handle, settings=settings, clock=self._clock)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for group, topics in GROUPS.items():
+                    tasks.create_task(self._consume(group, topics, settings))
+        except* StopConsuming as stopped:
+            raise stopped.exceptions[0] from None
+
+    async def _consume(self, group: str, topics: Sequence[str], settings: LaneSettings) -> None:
+        await consume(self._log, group, topics, self.handle, settings=settings, clock=self._clock)
 
     async def handle(self, record: Record) -> None:
         """Take one record in and publish what follows from it; idempotent on the event id."""

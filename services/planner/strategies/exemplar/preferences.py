@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -32,14 +32,52 @@ def prefer_unused(
     """
     chosen = _Preference(gap_of)
     found = tuple(chosen.block(block) for block in blocks)
-    missing = varying - chosen.used
-    if not missing:
-        return found
-    swapped = []
-    for block in found:
-        swapped.append(_swap(block, missing, gap_of))
-        missing -= _gaps_of(swapped[-1], gap_of)
-    return tuple(swapped)
+    for gap in sorted(varying - chosen.used):
+        found = _use(gap, found, gap_of)
+    return found
+
+
+def _use(gap: int, blocks: tuple[Block, ...], gap_of: Mapping[SlotKey, int]) -> tuple[Block, ...]:
+    """The blocks with the one change that uses the gap and costs least more, where one is worth it."""
+    if any(gap in _gaps_of(block, gap_of) for block in blocks):
+        return blocks
+    changes: list[tuple[float, int, Block]] = []
+    for number, block in enumerate(blocks):
+        ops = block.body if isinstance(block, Loop) else (block,)
+        for place, op in enumerate(ops):
+            for extra, changed in _changes(op, gap, gap_of):
+                body = (*ops[:place], changed, *ops[place + 1 :])
+                whole = replace(block, body=body) if isinstance(block, Loop) else changed
+                changes.append((extra, number, whole))
+    extra, number, whole = min(changes, key=lambda c: c[0], default=(_WORTH, 0, blocks[0]))
+    if extra >= _WORTH:
+        return blocks
+    return (*blocks[:number], whole, *blocks[number + 1 :])
+
+
+def _changes(op: Op, gap: int, gap_of: Mapping[SlotKey, int]) -> Iterator[tuple[float, Op]]:
+    """The operator with another explanation of one of its parts that uses the gap, and what it costs more."""
+    for n, values in enumerate(op.values):
+        other = _with_gap(values, gap, gap_of)
+        if other is not None:
+            extra = other[0].cost - values[0].cost
+            yield extra, replace(op, values=(*op.values[:n], other, *op.values[n + 1 :]))
+    for n, finders in enumerate(op.finders):
+        found = _with_gap(finders, gap, gap_of)
+        if found is not None:
+            extra = found[0].cost - finders[0].cost
+            yield extra, replace(op, finders=(*op.finders[:n], found, *op.finders[n + 1 :]))
+
+
+def _with_gap(
+    parts: tuple[Part, ...], gap: int, gap_of: Mapping[SlotKey, int]
+) -> tuple[Part, ...] | None:
+    if _gaps(parts[0], gap_of):
+        return None
+    for number, part in enumerate(parts):
+        if gap in _gaps(part, gap_of):
+            return (part, *parts[:number], *parts[number + 1 :])
+    return None
 
 
 class _Preference:
@@ -81,35 +119,11 @@ class _Preference:
         self._sizes |= sizes(part)
 
 
-def _swap(block: Block, missing: frozenset[int], gap_of: Mapping[SlotKey, int]) -> Block:
-    if isinstance(block, Loop):
-        return replace(block, body=tuple(_swap_op(op, missing, gap_of) for op in block.body))
-    return _swap_op(block, missing, gap_of)
-
-
-def _swap_op(op: Op, missing: frozenset[int], gap_of: Mapping[SlotKey, int]) -> Op:
-    return replace(
-        op,
-        values=tuple(_better(found, missing, gap_of) for found in op.values),
-        finders=tuple(_better(found, missing, gap_of) for found in op.finders),
-    )
-
-
-def _better(
-    found: tuple[Part, ...], missing: frozenset[int], gap_of: Mapping[SlotKey, int]
-) -> tuple[Part, ...]:
-    """The explanations with one in front that uses a missing gap, where it is not much dearer."""
-    if _gaps(found[0], gap_of):
-        return found
-    for number, part in enumerate(found):
-        if _gaps(part, gap_of) & missing and part.cost <= found[0].cost + _WORTH:
-            return (part, *found[:number], *found[number + 1 :])
-    return found
-
-
 def _gaps_of(block: Block, gap_of: Mapping[SlotKey, int]) -> frozenset[int]:
     ops = block.body if isinstance(block, Loop) else (block,)
     found: set[int] = set()
+    if isinstance(block, Loop) and block.key is not None and block.key in gap_of:
+        found.add(gap_of[block.key])
     for op in ops:
         for values in op.values:
             found |= _gaps(values[0], gap_of)

@@ -10,7 +10,7 @@ from services.planner.strategies.exemplar.learn import Learner, NoProgramError
 from services.planner.strategies.exemplar.run import Run
 from services.planner.strategies.exemplar.template import slots
 from services.planner.strategies.views import View
-from tectum.actions.types import Action, Fail
+from tectum.actions.types import Action, Fail, Wait
 from tectum.observations.types import Screen
 from tectum.plugins import Choice, Exemplar, PastStep, PluginError, Strategy, StrategyContext
 
@@ -32,6 +32,10 @@ _SCHEMA = {
         },
     },
 }
+
+
+_NEAR = 4
+"""Other lessons are looked for among this many times the exemplars that are learned from."""
 
 
 class ExemplarStrategy:
@@ -65,11 +69,11 @@ class ExemplarStrategy:
         return self._run.choose(View(screen), status)
 
     async def _prepare(self, instruction: str, screen: Screen) -> None:
+        """Find a lesson whose program can begin on this screen; the nearest lesson comes first."""
         found = await self._context.memory.search(
             instruction, screen, limit=self._most, by_lesson=True
         )
-        exemplars: list[Exemplar] = [exemplar for exemplar, _ in found[: self._most]]
-        if not exemplars:
+        if not found:
             self._refusal = "no exemplar is known: teach this task first"
             return
         nearest = max(similarity for _, similarity in found)
@@ -79,12 +83,41 @@ class ExemplarStrategy:
                 f" the nearest has {nearest:.2f}: teach this task first"
             )
             return
-        try:
-            program = await self._context.offload.run(self._learner.learn, exemplars, instruction)
-        except NoProgramError as error:
-            self._refusal = str(error)
+        winner = [exemplar for exemplar, _ in found[: self._most]]
+        if await self._adopt(winner, instruction, screen):
             return
-        self._run = Run(program, slots(instruction, program.anchors))
+        for lesson in await self._others(winner, instruction, screen):
+            if await self._adopt(lesson, instruction, screen):
+                return
+        if self._run is None:
+            self._refusal = self._refusal or "no lesson's program can begin on this screen"
+
+    async def _others(
+        self, winner: Sequence[Exemplar], instruction: str, screen: Screen
+    ) -> list[list[Exemplar]]:
+        """The other lessons near by, nearest first."""
+        near = await self._context.memory.search(
+            instruction, screen, limit=_NEAR * self._most, by_lesson=False
+        )
+        lessons: dict[str, list[Exemplar]] = {}
+        for exemplar, similarity in near:
+            if exemplar.lesson != winner[0].lesson and similarity >= self._similarity:
+                lessons.setdefault(exemplar.lesson, []).append(exemplar)
+        return [lesson[: self._most] for lesson in lessons.values()]
+
+    async def _adopt(self, lesson: list[Exemplar], instruction: str, screen: Screen) -> bool:
+        """Learn a lesson's program; True where it can begin on this screen. The first is kept anyway."""
+        try:
+            program = await self._context.offload.run(self._learner.learn, lesson, instruction)
+        except NoProgramError as error:
+            self._refusal = self._refusal or str(error)
+            return False
+        values = slots(instruction, program.anchors)
+        trial = Run(program, values).choose(View(screen), None)
+        begins = not isinstance(trial.action.kind, Fail | Wait)
+        if begins or self._run is None:
+            self._run = Run(program, values)
+        return begins
 
 
 class ExemplarPlugin:
