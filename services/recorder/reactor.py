@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from libs.clock import Clock
-from libs.errors import Conflict, DependencyDown, Overloaded, PlatformError
+from libs.errors import Conflict, DependencyDown, Overloaded, PlatformError, WrongState
 from libs.events.deadletters import DeadLetters
 from libs.events.messages import encode
 from libs.events.port import EventLog, Producer, Record, Subscription
@@ -141,7 +141,13 @@ class RecorderReactor:
 
     async def _seal(self, session_id: str, producer: Producer) -> None:
         async with self._one_at_a_time:
-            sealed = await self._recorder.seal(session_id, self._rest(session_id))
+            try:
+                sealed = await self._recorder.seal(session_id, self._rest(session_id))
+            except WrongState as error:
+                fields = {"session_id": session_id, "reason": error.reason, "error": str(error)}
+                _log.error("a closed session cannot be sealed", extra=fields)
+                await self._recorder.set_aside(session_id)
+                return
             await self._announce(sealed, producer)
             await self._recorder.forget(sealed)
 

@@ -150,23 +150,24 @@ class DiskSpool:
         """Bytes and number of events of a segment, given an end if it has none; None where it held nothing."""
         data = path.read_bytes()
         reader = SegmentReader(data)
-        writer = SegmentWriter()
-        for event in reader:
-            writer.add(event)
+        found = list(reader)
         if reader.finished:
-            return data, writer.events
+            return data, len(found)
         if not reader.cut:
             # Not what a kill leaves: keep the evidence, since what follows the damage is lost here.
             damaged = self._root / _DAMAGED
             damaged.mkdir(exist_ok=True)
             _replace(damaged / f"{path.parent.name}-{path.name}", data)
             _log.error("damaged segment", extra={"segment": str(path), "problem": reader.problem})
-        if not writer.events:
+        if not found:
             path.unlink()
             return None
+        writer = SegmentWriter()
+        for event in found:
+            writer.add(event)
         data = writer.finish()
         _replace(path, data)
-        return data, writer.events
+        return data, len(found)
 
     def _scan(self, session_id: str, visit: Callable[[StoredEvent], None]) -> None:
         for path in self._segments(session_id):

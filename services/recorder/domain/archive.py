@@ -19,6 +19,8 @@ from services.recorder.events import FinishedSegment, StoredEvent
 from services.recorder.ports import BlobStore, Codec, Decode, Now, Spool, blob_key
 
 _PAGE_MAX = 1_000
+_PAGE_BYTES = 4 * 2**20
+"""Of manifests as JSON, which is longer than protobuf; an answer may have 8 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class Archive:
         raise NotFound("TRAJECTORY_NOT_FOUND", f"expected a recorded session, got {session_id!r}")
 
     async def list(self, page_size: int, page_token: str) -> Page:
-        """Newest first; `page_size` 1 to 1,000, 100 where 0.
+        """Newest first; `page_size` 1 to 1,000, 100 where 0; a page of large manifests has fewer.
 
         Raises:
             InvalidRequest: size or token is wrong (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID).
@@ -140,12 +142,14 @@ class Archive:
         size = page_size or 100
         keys = [i.key async for i in self._blobs.list(NEWEST_PREFIX) if i.key > page_token]
         manifests: list[Manifest] = []
+        room = _PAGE_BYTES
         for position, key in enumerate(keys):
-            if len(manifests) == size:
+            if len(manifests) == size or room <= 0:
                 return Page(tuple(manifests), keys[position - 1])
             manifest = await self._behind(key)
             if manifest is not None:
                 manifests.append(manifest)
+                room -= len(manifest.encoded())
         return Page(tuple(manifests), "")
 
     async def events(self, manifest: Manifest) -> AsyncIterator[Sequence[StoredEvent]]:

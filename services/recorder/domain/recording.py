@@ -113,7 +113,11 @@ class Recorder:
                 missing = InvalidRequest("SUBJECT_MISSING", "expected a session id, got ''")
                 rejected.append(Rejected(record, missing))
         for session_id, found in by_session.items():
-            manifest = await self._find_sealed(session_id)
+            try:
+                manifest = await self._find_sealed(session_id)
+            except WrongState as error:
+                rejected += (Rejected(late, error) for late in found)
+                continue
             if manifest is None:
                 await self._append(session_id, found)
             else:
@@ -127,6 +131,7 @@ class Recorder:
 
         Raises:
             DependencyDown: disk or blob store; call again.
+            WrongState: there is a manifest that cannot be read (MANIFEST_CORRUPT); `set_aside` the session.
         """
         async for records in rest:
             mine = [record for record in records if record.event.subject == session_id]
@@ -152,6 +157,12 @@ class Recorder:
         if len(self._sealed) > self._limits.remembered_sealed:
             self._sealed.popitem(last=False)
         await self._spool.remove(session_id)
+        self._open.pop(session_id, None)
+        self._closing.pop(session_id, None)
+
+    async def set_aside(self, session_id: str) -> None:
+        """Leave a closed session, which cannot be sealed, on disk until the next start."""
+        await self._spool.park(session_id)
         self._open.pop(session_id, None)
         self._closing.pop(session_id, None)
 

@@ -47,6 +47,7 @@ def control_note(message: Control, offset_s: float) -> NoteView | None:
     title, tone = _CONTROL[message.kind]
     answer = f"It answered {quoted(message.answer)}." if message.answer else ""
     reason = message.reason.replace("_", " ").lower()
+    reason = "" if reason == title.lower() else reason
     return NoteView(title, _joined(reason, message.message, answer), tone, offset_s)
 
 

@@ -20,7 +20,7 @@ class Level:
 
 
 LEVELS = (
-    Level(1200, 80, 1.0),
+    Level(1280, 80, 1.0),
     Level(900, 72, 0.5),
     Level(640, 62, 0.24),
     Level(440, 50, 0.1),
@@ -51,7 +51,7 @@ def data_uri(data: bytes, level: Level) -> str:
 
 def _made(picture: Image.Image, level: Level) -> bytes:
     smaller = picture.convert("RGB")
-    smaller.thumbnail((level.side_px, level.side_px), Image.Resampling.LANCZOS)
+    smaller.thumbnail((level.side_px, level.side_px), Image.Resampling.BICUBIC)
     out = io.BytesIO()
     smaller.save(out, "WEBP", quality=level.quality, method=2)
     return out.getvalue()

@@ -7,6 +7,7 @@ import pytest
 
 from libs.blobs.port import blob_key
 from libs.errors import InvalidRequest, NotFound, WrongState
+from services.recorder.domain import archive
 from tests.unit.recorder.conftest import Process
 from tests.unit.recorder.sample import START, solved, troubled
 
@@ -39,6 +40,18 @@ async def test_newest_first_in_pages(start: Start) -> None:
     # Days 0, 4, 3, 2, 1.
     assert found == ["s-1", "s-2", "s-3", "s-4", "s-0"]
     assert pages == 3
+
+
+async def test_a_page_of_large_manifests_is_short(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = start()
+    await process.keep(*(solved(f"s-{n}") for n in range(3)))
+    monkeypatch.setattr(archive, "_PAGE_BYTES", 1)
+    page = await process.archive.list(0, "")
+    assert len(page.manifests) == 1
+    rest = await process.archive.list(0, page.next_token)
+    assert rest.manifests[0].session_id != page.manifests[0].session_id
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from libs.blobs.memory import MemoryBlobStore
-from libs.errors import DependencyDown
+from libs.errors import DependencyDown, WrongState
 from libs.events.port import Record
 from services.recorder.domain.recording import Limits
 from services.recorder.events import StoredEvent, stored
@@ -161,5 +161,33 @@ async def test_a_full_blob_store_leaves_the_session_to_be_sealed_later(start: St
         await process.seal("s-solved")
     assert process.recorder.closing == ("s-solved",)
     full.full = False
+    await process.seal("s-solved")
+    assert await _recorded(process, "s-solved") == _expected(records)
+
+
+async def test_a_broken_manifest_stops_neither_the_recorder_nor_hides(start: Start) -> None:
+    process, records = start(), list(solved().records())
+    await process.keep(solved())
+    await process.blobs.put("trajectories/2026/11/22/s-solved/manifest.json", b"{")
+    late = replace(records[-1], offset=99)
+    later = start()
+    (rejected,) = await later.record([late])
+    assert rejected.error.reason == "MANIFEST_CORRUPT"
+
+
+async def test_a_session_that_cannot_be_sealed_stays_on_disk(start: Start) -> None:
+    process, records = start(), list(solved().records())
+    await process.record(records)
+    await process.blobs.put("trajectories/2026/11/22/s-solved/manifest.json", b"{")
+    with pytest.raises(WrongState) as caught:
+        await process.seal("s-solved")
+    assert caught.value.reason == "MANIFEST_CORRUPT"
+    await process.recorder.set_aside("s-solved")
+    assert not process.recorder.closing
+    assert await process.spool.sessions() == ["s-solved"]
+    # Once the operator has removed what was broken, the next start seals it.
+    await process.blobs.delete("trajectories/2026/11/22/s-solved/manifest.json")
+    process = start()
+    await process.recorder.resume()
     await process.seal("s-solved")
     assert await _recorded(process, "s-solved") == _expected(records)
