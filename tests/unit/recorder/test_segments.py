@@ -56,7 +56,7 @@ def test_a_file_cut_anywhere_gives_a_prefix() -> None:
     events = _events()
     cut, whole = _written(events, each=3)
     seen = set()
-    for length in range(0, len(whole), 61):
+    for length in range(0, len(whole), 173):
         reader = SegmentReader(whole[:length])
         found = list(reader)
         assert found == events[: len(found)]
