@@ -12,6 +12,7 @@ from tectum.actions.types import (
     ClearField,
     ElementPoint,
     Focus,
+    NormalisedPoint,
     Point,
     SecretRef,
     SelectOption,
@@ -31,6 +32,9 @@ _SET_FORMATS = {
     "range": re.compile(r"-?\d+(\.\d+)?"),
 }
 """What is typed into such a field in its own format (HTML, section 4.10.5.1) is set at once."""
+
+_LEFT = NormalisedPoint(0.2, 0.5)
+"""Where a person clicks into a number field."""
 
 
 async def type_text(hand: Hand, kind: TypeText) -> str:
@@ -91,6 +95,9 @@ async def _focus_to_type(hand: Hand, kind: TypeText) -> dict[str, Any] | None:
         # A click would open a picker or focus a middle part.
         await hand.input(world.call("focus", meant["id"]))
         return meant
+    if meant is not None and meant["type"] == "number" and place.element_id:
+        # In the middle of a narrow one lie the arrows that the pointer brings up.
+        place = await hand.reach(Point(ElementPoint(place.element_id, _LEFT)))
     await click_at(hand, place)
     focused = await world.call("focusedField")
     if focused is None or not focused["editable"]:

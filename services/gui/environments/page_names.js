@@ -168,12 +168,29 @@
     return `${fill || T.colour(style.stroke)} ${shape}`.trim();
   };
 
-  T.boxName = (style, box) => {
+  // The colour of a frame that is drawn around all of a box; empty for none.
+  T.border = (style) => {
+    for (const side of ['Top', 'Right', 'Bottom', 'Left']) {
+      if (style[`border${side}Style`] === 'none' || parseFloat(style[`border${side}Width`]) < 1) {
+        return '';
+      }
+    }
+    return T.colour(style.borderTopColor);
+  };
+
+  T.scrolls = (el, style) => (/(auto|scroll)/.test(style.overflowY)
+      && el.scrollHeight > el.clientHeight + 1 && el.clientHeight > 0)
+    || (/(auto|scroll)/.test(style.overflowX) && el.scrollWidth > el.clientWidth + 1
+      && el.clientWidth > 0);
+
+  T.boxName = (style, box, border) => {
     const round = parseFloat(style.borderTopLeftRadius) || 0;
     const percent = style.borderTopLeftRadius.endsWith('%');
     const circle = percent ? round >= 45 : round >= 0.45 * Math.min(box.width, box.height);
     const shape = square(box) ? (circle ? 'circle' : 'square') : (circle ? 'ellipse' : 'rectangle');
-    return `${T.colour(style.backgroundColor)} ${shape}`.trim();
+    const fill = T.colour(style.backgroundColor);
+    if (fill) return `${fill} ${shape}`;
+    return border ? `empty ${shape}` : '';
   };
 
   T.hash = (text) => {

@@ -35,6 +35,7 @@
     if (el.required || aria(el, 'required') === 'true') out.push('required');
     if ((tag === 'option' && el.selected) || aria(el, 'selected') === 'true') out.push('selected');
     if (el === T.focusedNow) out.push('focused');
+    if (tag === 'textarea' || aria(el, 'multiline') === 'true') out.push('multiline');
   };
 
   const styleStates = (style, backdrop, out, svg = false) => {
@@ -247,6 +248,8 @@
       let listed = role;
       let text = at.quiet && !widget ? '' : leaf || '';
       const look = T.look(el, style);
+      const border = T.border(style);
+      const scrolls = T.scrolls(el, style);
       if (!text && leaf === '' && !widget) text = this.generated(el);
       if (role === 'generic' || role === 'label') {
         if (text) listed = 'text';
@@ -254,11 +257,12 @@
       }
       if (role === 'graphics-symbol') name = name || T.shapeName(el, style);
       else if (!text && !count && !widget && !KEEP_EMPTY.has(role)) {
-        if (seen.ghost || !(own || look || (clickable && seen.box))) return null;
+        if (seen.ghost || !(own || look || border || (clickable && seen.box))) return null;
         listed = role === 'generic' ? 'graphics-symbol' : role;
         if (!this.paintable(seen.box)) return null;
-        name = name || (own && seen.box.seen ? T.boxName(style, el.getBoundingClientRect()) : '');
-      } else if (!text && count < 2 && role === 'generic' && !clickable) return null;
+        name = name || (seen.box.seen ? T.boxName(style, el.getBoundingClientRect(), border) : '');
+      } else if (!text && count < 2 && role === 'generic' && !clickable && !scrolls
+        && !((own || border) && this.paintable(seen.box))) return null;
       if (!listed || (at.quiet && listed === 'text') || seen.tag === 'body') return null;
       if (clickable && !widget) {
         states.push('clickable');
@@ -273,8 +277,9 @@
         styleStates(style, form || listed === 'graphics-symbol' ? '' : own, states,
           Boolean(el.ownerSVGElement));
       }
+      if (scrolls) states.push('scrollable');
       if (look) states.push(`look:${look}`);
-      return { role: listed, name, value: valueOf(el, role, secret), states, text: secret ? '' : text };
+      return { role: listed, name, value: valueOf(el, role, secret), states, text: secret || seen.tag === 'textarea' ? '' : text };
     }
 
     // What a person would call a clickable container; a long text names nothing.

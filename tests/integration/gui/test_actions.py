@@ -165,7 +165,8 @@ async def test_type_into_every_kind_of_field(browser: BrowserProvider, pages: Pa
     uri = pages.put("/type", """<form onsubmit="event.preventDefault(); log('sent ' + t.value)">
       <label>Text <input id=t></label><label>Day <input type=date></label>
       <label>Hour <input type=time></label><label>Month <input type=month></label>
-      <label>Ink <input type=color></label><label>Count <input type=number></label><button>Send</button></form>
+      <label>Ink <input type=color></label><label>Count <input type=number></label>
+      <label>Few <input type=number style="width:30px"></label><button>Send</button></form>
       <label>Note <textarea></textarea></label><div contenteditable aria-label=Rich>old</div>""" + LOG)  # fmt: skip
     async with driving(browser, uri) as d:
         for name, role, text in (
@@ -175,6 +176,8 @@ async def test_type_into_every_kind_of_field(browser: BrowserProvider, pages: Pa
             ("Month", "month", "2026-02"),
             ("Ink", "color", "#ff8800"),
             ("Count", "spinbutton", "42"),
+            # In its middle lie the arrows that the pointer brings up: -1 would stand before it.
+            ("Few", "spinbutton", "5"),
             ("Note", "textbox", "two\nlines"),
         ):
             await d.do(TypeText(text, d.at(role, name)))

@@ -6,7 +6,7 @@ import pytest
 
 from libs.errors import DependencyDown, InvalidRequest, NotFound, Overloaded
 from services.gui.domain import Environments, OwnScreens, platform_error
-from services.gui.environments.fake import FakeProvider, witnesses
+from services.gui.environments.fake import FakeEnvironment, FakeProvider, witnesses
 from tectum.actions.types import (
     Action,
     Answer,
@@ -214,7 +214,7 @@ async def test_a_lost_screen_of_one_s_own_is_gone() -> None:
 class Broken(FakeProvider):
     """Opens nothing."""
 
-    async def open(self, uri: str, options: OpenOptions) -> object:  # type: ignore[override]
+    async def open(self, uri: str, options: OpenOptions) -> FakeEnvironment:
         raise PluginError("BROWSER_MISSING", "there is none")
 
 
