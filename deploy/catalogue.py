@@ -12,7 +12,7 @@ from services.guard.settings import GuardSettings
 from services.gui.environments.settings import BrowserSettings
 from services.gui.settings import GuiSettings
 from services.memory.settings import MemorySettings
-from services.planner.settings import PlannerSettings
+from services.planner.settings import ModelSettings, PlannerSettings
 from services.recorder.settings import RecorderSettings
 from services.session.settings import SessionSettings
 
@@ -25,6 +25,7 @@ SETTINGS: tuple[type[Settings], ...] = (
     BlobSettings,
     TelemetrySettings,
     PlannerSettings,
+    ModelSettings,
     MemorySettings,
     GuardSettings,
     GuiSettings,

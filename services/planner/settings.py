@@ -1,8 +1,10 @@
-"""Settings of the planner."""
+"""Settings of the planner, and of its strategy `model`."""
 
 from __future__ import annotations
 
-from pydantic import Field
+from pathlib import Path
+
+from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from libs.settings import Settings
@@ -27,3 +29,32 @@ class PlannerSettings(Settings):
     """Time-out of one call to the memory service; seconds."""
     replica: str = Field(default="0", pattern=r"^[a-z0-9-]{1,32}$")
     """Name of this replica; a second one of the same name takes the first one's place."""
+
+
+class ModelSettings(Settings):
+    """Variables TECTUM_MODEL_*: which endpoints the strategy `model` may ask."""
+
+    model_config = SettingsConfigDict(env_prefix="TECTUM_MODEL_")
+
+    base_url: str = Field(default="http://127.0.0.1:8000/v1", pattern=r"^https?://[^\s?#@]+$")
+    """OpenAI-compatible endpoint of callers who name none; `/chat/completions` is added."""
+    name: str = Field(default="", max_length=256)
+    """Model of callers who name none; empty: they must name one."""
+    api_key_file: Path | None = None
+    """File with the bearer token; it is sent to TECTUM_MODEL_BASE_URL and nowhere else."""
+    allowed_base_urls: str = ""
+    """Further endpoints that callers may name, separated by commas; loopback is always allowed."""
+    connect_s: float = Field(default=5.0, gt=0, le=60)
+    """Longest wait for a connection; seconds."""
+    answer_s: float = Field(default=60.0, gt=0, le=3600)
+    """Longest time of one request, connection and answer included; seconds."""
+    answer_bytes_max: int = Field(default=1_048_576, ge=1_024, le=67_108_864)
+    """Largest answer that is read; bytes."""
+
+    @field_validator("allowed_base_urls")
+    @classmethod
+    def _urls(cls, value: str) -> str:
+        for url in filter(None, (part.strip() for part in value.split(","))):
+            if not url.startswith(("http://", "https://")) or set(url) & set("?#@ "):
+                raise ValueError(f"expected http(s) URLs without user, query or fragment: {url!r}")
+        return value
