@@ -26,7 +26,8 @@ from services.session.domain.messages import (
     Refused,
     Resume,
 )
-from tectum.protocol.messages import Control, ControlKind, Decision, Verdict
+from tectum.protocol.messages import Control, ControlKind, Decision, TurnStarted, Verdict
+from tectum.protocol.types import Epoch
 from tests.simulation.processes import Replica
 from tests.simulation.stream import SimStream
 from tests.simulation.witness import Witness
@@ -58,6 +59,7 @@ class _Memory:
     seen: dict[str, list[int]] = field(default_factory=dict)
     closed: bool = False
     idle: bool = False
+    ended: Epoch = field(default_factory=Epoch)
     acknowledged: int = 0
     asked: list[Approval] = field(default_factory=list)
 
@@ -181,9 +183,12 @@ class Caller:
         message = decode(record.event)
         if isinstance(message, Control):
             self.memory.closed |= message.kind is ControlKind.CLOSED
-            self.memory.idle |= message.kind is ControlKind.TURN_ENDED
-        elif kind == "TurnStarted":
-            self.memory.idle = False
+            if message.kind is ControlKind.TURN_ENDED:
+                self.memory.ended = max(self.memory.ended, message.epoch)
+                self.memory.idle = True
+        elif isinstance(message, TurnStarted):
+            # Topics have no common order: it may be heard after the end of its turn.
+            self.memory.idle = message.epoch <= self.memory.ended
         elif isinstance(message, Decision) and message.verdict is Verdict.ASK:
             approved = self._random.random() < 0.8
             self.memory.asked.append(Approval(message.step, approved))
