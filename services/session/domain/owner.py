@@ -92,6 +92,7 @@ class Owner:
         self.on_gone: Callable[[PlatformError], None] | None = None
         self.opened_at: dict[str, float] = {}
         """By home: when it was opened or last answered, monotonic seconds."""
+        self._unpausing = asyncio.Lock()
         self._interrupts = 0
         self._numbers = ledger.state.epoch.n
         # Rule 6: an owner that took over grants nothing before it has fenced every body.
@@ -290,12 +291,13 @@ class Owner:
 
     async def unpause(self) -> bool:
         """Somebody is there again; answers whether it was paused. The turn must begin anew."""
-        if self.unpaused.is_set() or self.closing:
-            return False
-        await self.raise_epoch("CLIENT_RETURNED")
-        self._fences -= 1
-        self.unpaused.set()
-        return True
+        async with self._unpausing:
+            if self.unpaused.is_set() or self.closing:
+                return False
+            await self.raise_epoch("CLIENT_RETURNED")
+            self._fences -= 1
+            self.unpaused.set()
+            return True
 
     async def end_turn(self, end: Ending, *, below: Epoch | None = None) -> None:
         """Say that the turn has ended; nothing, where none is under way."""
