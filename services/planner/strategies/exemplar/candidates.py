@@ -1,4 +1,6 @@
-"""Explanations of one demonstrated element or text: proposed on one scene, kept if true in all others."""
+"""Explanations of one demonstrated element or text: proposed on one scene, kept if true in all
+others.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ from services.planner.strategies.exemplar.values import (
 )
 
 MOST = 12
-"""Explanations kept of one element or text, cheapest first: the program needs one, retries a few."""
+"""Explanations kept of one element or text, cheapest first: the program needs one, retries a
+few.
+"""
 
 _ANCHORS = 60
 _PICKS = 4
@@ -151,7 +155,9 @@ def _true(finder: Finder, sight: Sight) -> bool:
 
 
 def _same(sight: Sight, found: int) -> bool:
-    """Whether the other element is the same thing to a person: one inside the other, and same text."""
+    """Whether the other element is the same thing to a person: one inside the other, and same
+    text.
+    """
     view = sight.scene.view
     nested = view.inside(found, sight.position) or view.inside(sight.position, found)
     return nested and bare(view.text_of(found)) == bare(view.text_of(sight.position))
@@ -198,7 +204,9 @@ def _proposals(sight: Sight, constants: frozenset[str], *, looping: bool) -> Ite
 
 
 def _values_near(scene: Scene, constants: frozenset[str]) -> dict[str, list[Value]]:
-    """For each text on this screen the expressions that give it: slots, and what is on all screens."""
+    """For each text on this screen the expressions that give it: slots, and what is on all
+    screens.
+    """
     key = ("near", constants)
     known = scene.cache.get(key)
     if isinstance(known, dict):
@@ -241,7 +249,9 @@ def _by_text(
 
 
 def _by_part(scene: Scene, i: int, said: str, roles: Sequence[Filter]) -> Iterator[Finder]:
-    """By a slot that is a part of what the element says, several that are, or one that contains it."""
+    """By a slot that is a part of what the element says, several that are, or one that contains
+    it.
+    """
     own = {singular(word) for word in said.replace(",", " ").split()}
     parts: list[Value] = []
     for text, values in plain_table(scene).items():
@@ -329,7 +339,9 @@ def _by_place(
 
 
 def _tells_place(value: Value) -> bool:
-    """Whether the text can be meant as a place: as it stands, or counted from the start of a page."""
+    """Whether the text can be meant as a place: as it stands, or counted from the start of a
+    page.
+    """
     transform = getattr(value, "transform", "")
     return not transform or transform.startswith("place")
 

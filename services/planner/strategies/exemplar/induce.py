@@ -35,7 +35,9 @@ Known = tuple[float, tuple[Block, ...]] | None
 
 
 class Induction:
-    """Searches programs for one set of demonstrations, from the end to the beginning, each place once."""
+    """Searches programs for one set of demonstrations, from the end to the beginning, each place
+    once.
+    """
 
     def __init__(self, demonstrations: Sequence[Demonstration]) -> None:
         self._demos = demonstrations
@@ -49,7 +51,9 @@ class Induction:
         return None if found is None else found[1]
 
     def explained(self) -> int:
-        """How many last moves of the first demonstration can be explained; for the reason of a failure."""
+        """How many last moves of the first demonstration can be explained; for the reason of a
+        failure.
+        """
         return max((self._ends[0] - at[0] for at, known in self._known.items() if known), default=0)
 
     def _best(self, at: Places) -> Known:
@@ -128,7 +132,9 @@ class Induction:
     def _controlled(
         self, at: Places, counts: Sequence[int], body: tuple[Op, ...]
     ) -> Iterator[tuple[tuple[Block, ...], Places]]:
-        """The body with each control that would have ended the loop where the demonstrations did."""
+        """The body with each control that would have ended the loop where the demonstrations
+        did.
+        """
         size = len(body)
         after = _moved(at, counts, size)
         begun = [
@@ -295,7 +301,9 @@ def _with_item(op: Op) -> Op:
 
 
 def _stopping(op: Op, ended: Sequence[Scene]) -> Op | None:
-    """The operator with the explanations of its first element that find nothing once the loop has ended."""
+    """The operator with the explanations of its first element that find nothing once the loop has
+    ended.
+    """
     if not op.finders:
         return None
     kept = tuple(f for f in op.finders[0] if all(f.find(scene) is None for scene in ended))
@@ -303,7 +311,9 @@ def _stopping(op: Op, ended: Sequence[Scene]) -> Op | None:
 
 
 def _awaited(op: Op, begun: Sequence[Scene]) -> Op | None:
-    """The operator with the explanations of its first element that find nothing while the loop goes on."""
+    """The operator with the explanations of its first element that find nothing while the loop
+    goes on.
+    """
     if not op.finders:
         return None
     kept = tuple(f for f in op.finders[0] if all(not reachable(f, scene) for scene in begun))

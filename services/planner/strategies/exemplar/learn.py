@@ -26,9 +26,11 @@ class Learner:
         self._programs: OrderedDict[object, Program | NoProgramError] = OrderedDict()
 
     def learn(self, exemplars: Sequence[Exemplar], instruction: str) -> Program:
-        """The simplest program for these exemplars; the present instruction helps to see what varies.
+        """The simplest program for these exemplars; the present instruction helps to see what
+        varies.
 
-        Where no program explains all of them, those whose instructions are least like the present one are
+        Where no program explains all of them, those whose instructions are least like the present
+        one are
         left out one by one: they may show another task.
 
         Raises:

@@ -1,4 +1,6 @@
-"""Demonstrated actions taken apart: what was done, to which elements, with which texts; and put together again."""
+"""Demonstrated actions taken apart: what was done, to which elements, with which texts; and put
+together again.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from tectum.plugins import Exemplar
 DISMISSALS = (
     "cancel", "close", "dismiss", "no", "no thanks", "not now", "later", "skip", "x", "\u00d7", "ok", "okay",
 )  # fmt: skip
-"""What a person presses to be rid of a window that is in the way; what agrees to nothing comes first."""
+"""What a person presses to be rid of a window that is in the way; what agrees to nothing comes
+first.
+"""
 
 _IDLE = (a.Wait, a.WaitUntilStable, a.Screenshot, a.Zoom, a.Done)
 """Actions that show nothing of how the task is done."""
@@ -37,7 +41,9 @@ class Move:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """An exemplar with each screen indexed; `views` has one more than `moves` where the end was seen."""
+    """An exemplar with each screen indexed; `views` has one more than `moves` where the end was
+    seen.
+    """
 
     exemplar_id: str
     instruction: str
@@ -96,7 +102,9 @@ def _apart(kind: ActionKind, view: View) -> Move:
 
 
 def _place(point: Point, view: View) -> tuple[int | None, object]:
-    """The element that a point names, and where in it; a bare point names the smallest element under it."""
+    """The element that a point names, and where in it; a bare point names the smallest element
+    under it.
+    """
     frame = point.frame
     if isinstance(frame, a.ElementPoint):
         return view.position.get(frame.element_id), frame.offset

@@ -1,4 +1,6 @@
-"""Which of several explanations that hold is believed: those that use what the instruction varies."""
+"""Which of several explanations that hold is believed: those that use what the instruction
+varies.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from typing import Any, TypeVar
 
 from services.planner.strategies.exemplar.program import Block, Loop, Op
 from services.planner.strategies.exemplar.template import SlotKey
-from services.planner.strategies.exemplar.values import Finder, Slot, Value
+from services.planner.strategies.exemplar.values import Entries, Finder, Slot, Value
 
 Part = TypeVar("Part", bound=Finder | Value)
 
@@ -38,7 +40,9 @@ def prefer_unused(
 
 
 def _use(gap: int, blocks: tuple[Block, ...], gap_of: Mapping[SlotKey, int]) -> tuple[Block, ...]:
-    """The blocks with the one change that uses the gap and costs least more, where one is worth it."""
+    """The blocks with the one change that uses the gap and costs least more, where one is worth
+    it.
+    """
     if any(gap in _gaps_of(block, gap_of) for block in blocks):
         return blocks
     changes: list[tuple[float, int, Block]] = []
@@ -56,7 +60,9 @@ def _use(gap: int, blocks: tuple[Block, ...], gap_of: Mapping[SlotKey, int]) -> 
 
 
 def _changes(op: Op, gap: int, gap_of: Mapping[SlotKey, int]) -> Iterator[tuple[float, Op]]:
-    """The operator with another explanation of one of its parts that uses the gap, and what it costs more."""
+    """The operator with another explanation of one of its parts that uses the gap, and what it
+    costs more.
+    """
     for n, values in enumerate(op.values):
         other = _with_gap(values, gap, gap_of)
         if other is not None:
@@ -138,16 +144,15 @@ def _gaps(part: Finder | Value, gap_of: Mapping[SlotKey, int]) -> set[int]:
 
 def sizes(part: Finder | Value) -> set[str]:
     """The sizes that its transforms name, such as `3` of `page of 3`."""
-    return {
-        slot.transform.rpartition(" ")[2] for slot in slots_in(part) if "page" in slot.transform
-    }
+    transforms = [slot.transform for slot in slots_in(part) if isinstance(slot, Slot)]
+    return {name.rpartition(" ")[2] for name in transforms if "page" in name}
 
 
-def slots_in(part: Finder | Value) -> list[Slot]:
+def slots_in(part: Finder | Value) -> list[Slot | Entries]:
     """The slots that an explanation uses."""
-    if isinstance(part, Slot):
+    if isinstance(part, Slot | Entries):
         return [part]
-    found: list[Slot] = []
+    found: list[Slot | Entries] = []
     for name in ("value", "anchor", "finder", "whole", "place"):
         inner: Any = getattr(part, name, None)
         if hasattr(inner, "cost"):

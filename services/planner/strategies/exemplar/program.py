@@ -15,7 +15,9 @@ PROGRAM_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """One operator; for each element and text it needs, the explanations that hold, cheapest first."""
+    """One operator; for each element and text it needs, the explanations that hold, cheapest
+    first.
+    """
 
     kind: type
     params: Params
@@ -45,8 +47,10 @@ class Op:
 class Loop:
     """Operators that are repeated.
 
-    `control`: `each` goes through a list of the instruction, `found` goes on while its first element is found,
-    `until` goes on until `condition` (or, without one, the next operator's element) is found, `times` goes on
+    `control`: `each` goes through a list of the instruction, `found` goes on while its first
+    element is found,
+    `until` goes on until `condition` (or, without one, the next operator's element) is found,
+    `times` goes on
     as often as a number says.
     """
 

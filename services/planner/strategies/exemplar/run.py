@@ -1,4 +1,6 @@
-"""Carries a learned program out, one observation at a time; its state follows from the history alone."""
+"""Carries a learned program out, one observation at a time; its state follows from the history
+alone.
+"""
 
 from __future__ import annotations
 
@@ -85,18 +87,20 @@ class Run:
             self._done(pending, view)
             return None
         self._tries += 1
-        if self._tries >= _TRIES and status is OutcomeStatus.OK and self._goes_on(pending, view):
+        if status is OutcomeStatus.OK and self._tries == 1:
+            self._pending = pending
+            return Choice(Action(a.Wait(_LOOK_S)), "the last step shows no effect yet: look again")
+        if status is OutcomeStatus.OK and self._goes_on(pending, view):
             return None
         if self._tries >= _TRIES:
             what = "had no effect" if status is OutcomeStatus.OK else f"was {status}"
             return self._fail(view, f"{pending.op.say()} {what}, {self._tries} times")
-        if status is OutcomeStatus.OK and self._tries == 1:
-            self._pending = pending
-            return Choice(Action(a.Wait(_LOOK_S)), "the last step shows no effect yet: look again")
         return None
 
     def _goes_on(self, pending: _Pending, view: View) -> bool:
-        """Pass over a step that changes nothing where the next one can be taken: it was done already."""
+        """Pass over a step that changes nothing where the next one can be taken: it was done
+        already.
+        """
         goal = self._following_finder()
         block = self._program.blocks[self._block]
         if isinstance(block, Loop) or goal is None or not reachable(goal, self._scene(view)):
@@ -205,7 +209,9 @@ class Run:
         return self._choice(op, tuple(ids), view, action, reason)
 
     def _ground(self, finders: Sequence[Finder], scene: Scene) -> tuple[Finder, int] | None:
-        """The element of the first explanation that finds one; a repeated try prefers another element."""
+        """The element of the first explanation that finds one; a repeated try prefers another
+        element.
+        """
         ways: dict[int, Finder] = {}
         for finder in finders:
             found = finder.find(scene)
@@ -270,7 +276,9 @@ class Run:
 
 
 def _holds(view: View, action: Action) -> bool:
-    """Whether the field already has what was to be put into it, so that no change is to be expected."""
+    """Whether the field already has what was to be put into it, so that no change is to be
+    expected.
+    """
     kind = action.kind
     if isinstance(kind, a.SelectOption):
         at, wanted = kind.at, ", ".join(kind.labels)

@@ -1,4 +1,6 @@
-"""What an expression is evaluated on: a screen, the slots of the instruction, and what was done so far."""
+"""What an expression is evaluated on: a screen, the slots of the instruction, and what was done so
+far.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Elements of a role, or all; with a state, where one is given; `fresh`: not acted on in this loop."""
+    """Elements of a role, or all; with a state, where one is given; `fresh`: not acted on in this
+    loop.
+    """
 
     role: str = ""
     state: str = ""

@@ -1,4 +1,6 @@
-"""Strategy `exemplar`: does what demonstrations of the task did, re-grounded on what is on the screen."""
+"""Strategy `exemplar`: does what demonstrations of the task did, re-grounded on what is on the
+screen.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +108,9 @@ class ExemplarStrategy:
         return [lesson[: self._most] for lesson in lessons.values()]
 
     async def _adopt(self, lesson: list[Exemplar], instruction: str, screen: Screen) -> bool:
-        """Learn a lesson's program; True where it can begin on this screen. The first is kept anyway."""
+        """Learn a lesson's program; True where it can begin on this screen. The first is kept
+        anyway.
+        """
         try:
             program = await self._context.offload.run(self._learner.learn, lesson, instruction)
         except NoProgramError as error:

@@ -161,7 +161,9 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Nth:
-    """The element at a place among those of a filter; the place fixed, from a text, or that of the loop."""
+    """The element at a place among those of a filter; the place fixed, from a text, or that of the
+    loop.
+    """
 
     wanted: Filter
     place: int = 0

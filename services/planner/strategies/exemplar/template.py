@@ -15,6 +15,8 @@ SlotKey = tuple[str, int]
 
 _TYPED = ("quoted", "number", "date", "time", "ordinal")
 _JOINT = re.compile(r"\s*[,>]\s*(?:and\s+|or\s+)?|\s+and\s+|\s*\n\s*", re.IGNORECASE)
+_COMMA = re.compile(r"\s*[,>]\s*")
+"""For lists whose entries have an `and` of their own."""
 _TRIM = " \t\n,.:;!?"
 
 
@@ -65,7 +67,9 @@ def slots(instruction: str, anchors: Sequence[tuple[str, str]]) -> Slots:
         if value:
             texts["gap", number] = value
             gap_of["gap", number] = number
-        lists["gap", number] = _items(instruction, gap)
+        lists["gap", number] = _items(instruction, gap, _JOINT)
+        lists["comma", number] = _items(instruction, gap, _COMMA)
+        gap_of["comma", number] = number
     homes = {token.start: number for number, gap in enumerate(gaps) for token in gap}
     for kind in _TYPED:
         found = [token for token in tokens if token.kind == kind]
@@ -111,7 +115,7 @@ def _gap_text(instruction: str, gap: Sequence[Token]) -> str:
     return instruction[inner[0].start : inner[-1].end]
 
 
-def _items(instruction: str, gap: Sequence[Token]) -> tuple[str, ...]:
+def _items(instruction: str, gap: Sequence[Token], joint: re.Pattern[str]) -> tuple[str, ...]:
     """The entries of a list: quotations where there are any, else what commas and `and`
     separate.
     """
@@ -124,7 +128,7 @@ def _items(instruction: str, gap: Sequence[Token]) -> tuple[str, ...]:
     text = instruction[inner[0].start : inner[-1].end]
     if text.casefold() in ("nothing", "none"):
         return ()
-    return tuple(item.strip(_TRIM) for item in _JOINT.split(text) if item.strip(_TRIM))
+    return tuple(item.strip(_TRIM) for item in joint.split(text) if item.strip(_TRIM))
 
 
 def _without_joints(

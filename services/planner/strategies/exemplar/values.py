@@ -1,4 +1,6 @@
-"""Texts as expressions: a slot of the instruction, an entry of a list, a constant, what an element says."""
+"""Texts as expressions: a slot of the instruction, an entry of a list, a constant, what an element
+says.
+"""
 
 from __future__ import annotations
 
@@ -75,6 +77,27 @@ class Slot:
         kind, number = self.key
         told = f"{kind} {number + 1 if number >= 0 else number} of the instruction"
         return f"{self.transform} of {told}" if self.transform else told
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """All entries of a list of the instruction, one a line."""
+
+    key: SlotKey
+
+    @property
+    def cost(self) -> float:
+        """A little more than one slot."""
+        return 1.1 + 0.01 * self.key[1]
+
+    def text(self, scene: Scene) -> str | None:
+        """The entries of this instruction."""
+        entries = scene.slots.lists.get(self.key)
+        return "\n".join(entries) if entries else None
+
+    def say(self) -> str:
+        """In words."""
+        return f"all entries of {self.key[0]} {self.key[1] + 1} of the instruction"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +224,9 @@ def singular(word: str) -> str:
 
 
 def table(scene: Scene) -> dict[str, list[Value]]:
-    """Every text that slots and the present entry can give, each with the expressions that give it."""
+    """Every text that slots and the present entry can give, each with the expressions that give
+    it.
+    """
     known = scene.cache.get("table")
     if isinstance(known, dict):
         return known
@@ -211,6 +236,9 @@ def table(scene: Scene) -> dict[str, list[Value]]:
             text = transform(raw)
             if text and (not name or text != raw):
                 found.setdefault(text, []).append(Slot(key, name))
+    for key, entries in scene.slots.lists.items():
+        if entries:
+            found.setdefault("\n".join(entries), []).append(Entries(key))
     if scene.item is not None:
         for name, transform in TRANSFORMS.items():
             text = transform(scene.item)
