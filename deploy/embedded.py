@@ -20,6 +20,7 @@ from libs.offload import Offload
 from libs.rpc.channels import Channels
 from libs.rpc.server import PlatformServer, serving
 from libs.rpc.settings import RpcSettings
+from libs.settings import refuse_unknown
 from libs.telemetry.setup import TelemetrySettings, running_telemetry
 from services.guard.__main__ import running as running_guard
 from services.guard.settings import GuardSettings
@@ -55,6 +56,7 @@ async def platform(settings: EmbeddedSettings) -> AsyncIterator[PlatformServer]:
         await stack.enter_async_context(running_planner(host, PlannerSettings.load()))
         await stack.enter_async_context(running_gui(host, GuiSettings.load()))
         await stack.enter_async_context(running_session(host, SessionSettings.load()))
+        refuse_unknown()
         await stack.enter_async_context(serving(server, drain_s=rpc.drain_s))
         yield server
 

@@ -36,11 +36,9 @@ class Settings(BaseSettings):
         """Read the environment.
 
         Raises:
-            ValueError: a variable starts with TECTUM_ but no settings class that was loaded knows it, or a value is
-                out of range.
+            ValueError: a variable has this class's prefix and no class knows it, or a value is out of range.
         """
-        if unknown := unknown_variables():
-            raise ValueError("unknown settings: " + "; ".join(unknown))
+        refuse_unknown(cls.model_config["env_prefix"])
         try:
             return cls()
         except ValidationError as error:
@@ -51,6 +49,20 @@ class Settings(BaseSettings):
                 for item in error.errors()
             )
             raise ValueError(problems) from None
+
+
+def refuse_unknown(prefix: str = "TECTUM_") -> None:
+    """Refuse variables that begin with `prefix` and that no settings class knows.
+
+    A process calls it without a prefix once all its services and plug-ins are loaded: before that, the
+    settings of some of them are not known yet.
+
+    Raises:
+        ValueError: there are such variables; each is named with the known one that is nearest to it.
+    """
+    unknown = [text for text in unknown_variables() if text.upper().startswith(prefix)]
+    if unknown:
+        raise ValueError("unknown settings: " + "; ".join(unknown))
 
 
 def unknown_variables() -> list[str]:

@@ -124,10 +124,11 @@ class Story:
         task = errand(11, 9)
         began = time.monotonic()
         updates: list[Update] = []
+        acknowledged, answer = 0.0, session_pb2.InterruptResponse()
         async with self._errand(task) as session:
             async for update in session.updates():
                 updates.append(update)
-                if _acted(updates) == 3 and isinstance(update, Outcome):
+                if _acted(updates) == 3 and not acknowledged:
                     answer = await self.platform.sessions.Interrupt(
                         session_pb2.InterruptRequest(session_id=session.session_id, reason="stop"),
                         metadata=self.platform.metadata,
