@@ -4,7 +4,8 @@ others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.planner.strategies.exemplar.scene import (
@@ -172,21 +173,27 @@ def _only(finder: Finder, sights: Sequence[Sight]) -> Finder:
     return finder
 
 
-def _shared_texts(sights: Sequence[Sight]) -> frozenset[str]:
-    """Texts that are on all the screens; what was only on some is no constant of the task."""
+def _shared_texts(sights: Sequence[Sight]) -> Mapping[str, float]:
+    """Texts that are on all the screens, with what each costs as a constant.
+
+    What several demonstrations share is likely a constant of the task; in a single one everything is shared,
+    so that nothing is known, and a text with digits is rather one of its values.
+    """
     views = {id(sight.scene.view): sight.scene.view for sight in sights}
     shared: set[str] | None = None
     for view in views.values():
         texts = view.by_bare.keys()
         shared = set(texts) if shared is None else shared & texts
-    return frozenset(shared or ())
+    if len({id(sight.scene.slots) for sight in sights}) > 1:
+        return dict.fromkeys(shared or (), 1.3)
+    return {text: 2.6 if any(map(str.isdigit, text)) else 2.0 for text in shared or ()}
 
 
-def _texts_of(typed: Sequence[Typed]) -> frozenset[str]:
+def _texts_of(typed: Sequence[Typed]) -> Mapping[str, float]:
     return _shared_texts([Sight(one.scene, 0) for one in typed])
 
 
-def _proposals(sight: Sight, constants: frozenset[str], *, looping: bool) -> Iterator[Finder]:
+def _proposals(sight: Sight, constants: Mapping[str, float], *, looping: bool) -> Iterator[Finder]:
     scene, i = sight.scene, sight.position
     filters = filters_of(scene, i)
     if looping:
@@ -203,11 +210,11 @@ def _proposals(sight: Sight, constants: frozenset[str], *, looping: bool) -> Ite
     yield from _by_relation(scene, i, filters, values)
 
 
-def _values_near(scene: Scene, constants: frozenset[str]) -> dict[str, list[Value]]:
+def _values_near(scene: Scene, constants: Mapping[str, float]) -> dict[str, list[Value]]:
     """For each text on this screen the expressions that give it: slots, and what is on all
     screens.
     """
-    key = ("near", constants)
+    key = ("near", frozenset(constants.items()))
     known = scene.cache.get(key)
     if isinstance(known, dict):
         return known
@@ -216,7 +223,7 @@ def _values_near(scene: Scene, constants: frozenset[str]) -> dict[str, list[Valu
     for text in scene.view.by_bare:
         values = cheapest(slots.get(text, ()), _PER_TEXT)
         if text in constants and len(text) <= 60:
-            values = [*values, Const(text)]
+            values = [*values, Const(text, constants[text])]
         if values:
             found[text] = values
     scene.cache[key] = found
@@ -224,7 +231,7 @@ def _values_near(scene: Scene, constants: frozenset[str]) -> dict[str, list[Valu
 
 
 def _by_text(
-    scene: Scene, i: int, filters: Sequence[Filter], constants: frozenset[str]
+    scene: Scene, i: int, filters: Sequence[Filter], constants: Mapping[str, float]
 ) -> Iterator[Finder]:
     slots = plain_table(scene)
     roles = [*filters, Filter()]
@@ -233,26 +240,37 @@ def _by_text(
     for said in dict.fromkeys(bare(text) for text in scene.view.said[i]):
         values: list[Value] = list(cheapest(slots.get(said, ()), _PER_TEXT))
         if said in constants:
-            values.append(Const(said))
-        for value in values:
-            for wanted in roles:
-                yield from _picks(scene, i, wanted, (value,), "exact")
+            values.append(Const(said, constants[said]))
+        for value, wanted in itertools.product(values, roles):
+            yield from _picks(scene, i, wanted, (value,), "exact")
         yield from _by_part(scene, i, said, roles)
+    yield from _by_count(scene, i, filters[0])
+    yield from _by_constant_part(scene, i, filters, constants)
+
+
+def _by_count(scene: Scene, i: int, wanted: Filter) -> Iterator[Finder]:
     for said in scene.view.said[i]:
         for count in _counts(scene, said):
             if count.text(scene) == said:
-                yield from _picks(scene, i, filters[0], (count,), "exact")
-    for text in constants:
-        if any(len(text) > 2 and text != said and holds(said, text) for said in scene.view.said[i]):
-            for wanted in filters:
-                yield from _picks(scene, i, wanted, (Const(text, 1.5),), "has")
+                yield from _picks(scene, i, wanted, (count,), "exact")
+
+
+def _by_constant_part(
+    scene: Scene, i: int, filters: Sequence[Filter], constants: Mapping[str, float]
+) -> Iterator[Finder]:
+    for said in scene.view.said[i]:
+        for text in constants:
+            if len(text) > 2 and text != said and holds(said, text):
+                for wanted in filters:
+                    yield from _picks(
+                        scene, i, wanted, (Const(text, constants[text] + 0.2),), "has"
+                    )
 
 
 def _by_part(scene: Scene, i: int, said: str, roles: Sequence[Filter]) -> Iterator[Finder]:
-    """By a slot that is a part of what the element says, several that are, or one that contains
-    it.
-    """
+    """By a slot that is a part of what the element says, several that are, or one that contains it."""
     own = {singular(word) for word in said.replace(",", " ").split()}
+    modes: list[tuple[str, tuple[Value, ...]]] = []
     parts: list[Value] = []
     for text, values in plain_table(scene).items():
         value = cheapest(values, 1)[0]
@@ -261,20 +279,15 @@ def _by_part(scene: Scene, i: int, said: str, roles: Sequence[Filter]) -> Iterat
         if holds(said, text):
             parts.append(value)
         elif len(said) > 2 and holds(text, said):
-            for wanted in roles:
-                yield from _picks(scene, i, wanted, (value,), "part")
+            modes.append(("part", (value,)))
         if {singular(word) for word in text.split()} <= own:
-            for wanted in roles:
-                yield from _picks(scene, i, wanted, (value,), "words")
+            modes.append(("words", (value,)))
     parts = cheapest(parts, 8)
-    for value in parts:
-        for wanted in roles:
-            yield from _picks(scene, i, wanted, (value,), "has")
+    modes += [("has", (value,)) for value in parts]
+    modes += [("has", pair) for pair in itertools.islice(itertools.combinations(parts, 2), 20)]
+    for (mode, several), wanted in itertools.product(modes, roles):
+        yield from _picks(scene, i, wanted, several, mode)
     yield from _by_ends(scene, i, said, roles)
-    pairs = [(a, b) for x, a in enumerate(parts) for b in parts[x + 1 :]]
-    for pair in pairs[:20]:
-        for wanted in roles:
-            yield from _picks(scene, i, wanted, pair, "has")
 
 
 def _by_ends(scene: Scene, i: int, said: str, roles: Sequence[Filter]) -> Iterator[Finder]:
@@ -360,6 +373,18 @@ def _by_extreme(scene: Scene, i: int, filters: Sequence[Filter]) -> Iterator[Fin
 def _by_relation(
     scene: Scene, i: int, filters: Sequence[Filter], values: dict[str, list[Value]]
 ) -> Iterator[Finder]:
+    for anchor, at in _anchors(scene, i, values):
+        for relation in RELATIONS:
+            for wanted in filters:
+                order = related(scene, relation, at, wanted)
+                if i in order[:_PICKS]:
+                    yield Beside(anchor, relation, wanted, list(order).index(i))
+                if len(order) > 1 and order[-1] == i and relation.startswith("in the same"):
+                    yield Beside(anchor, relation, wanted, -1)
+
+
+def _anchors(scene: Scene, i: int, values: dict[str, list[Value]]) -> Iterator[tuple[Finder, int]]:
+    """Elements that another can be related to: by a text that is known, or by the largest number."""
     used = 0
     for expressions in values.values():
         for value in expressions[:3]:
@@ -368,12 +393,11 @@ def _by_relation(
             if at is None or at == i:
                 continue
             used += 1
-            if used > _ANCHORS and isinstance(value, Const):
-                continue
-            for relation in RELATIONS:
-                for wanted in filters:
-                    order = related(scene, relation, at, wanted)
-                    if i in order[:_PICKS]:
-                        yield Beside(anchor, relation, wanted, list(order).index(i))
-                    if len(order) > 1 and order[-1] == i and relation.startswith("in the same"):
-                        yield Beside(anchor, relation, wanted, -1)
+            if used <= _ANCHORS or not isinstance(value, Const):
+                yield anchor, at
+    for role in ("text", "cell"):
+        for largest in (True, False):
+            extreme = Extreme(Filter(role), "number", largest)
+            at = extreme.find(scene)
+            if at is not None and at != i:
+                yield extreme, at

@@ -183,7 +183,7 @@ class Induction:
         lists: Sequence[tuple[str, ...]] | None,
     ) -> tuple[Op, ...] | None:
         """The operators of a loop's body, where one explanation holds in every repetition."""
-        if sum(counts) < (2 if lists is None else 1) or any(
+        if not any(counts) or any(
             place + n * size > end for place, n, end in zip(at, counts, self._ends, strict=True)
         ):
             return None

@@ -250,9 +250,7 @@ class Extreme:
     @property
     def cost(self) -> float:
         """Dearer than an only one."""
-        return (2.0 + (0.3 if self.key != "number" else 0.0) + 0.5 * _role_cost(self.wanted)) - (
-            0.3 if self.wanted.fresh else 0.0
-        )
+        return 2.0 + (0.3 if self.key != "number" else 0.0) + 0.5 * _role_cost(self.wanted)
 
     def find(self, scene: Scene) -> int | None:
         """The extreme one, the first of equals; None where none has a measure."""
