@@ -12,11 +12,11 @@ from libs.host import Host
 from libs.offload import Offload
 from services.planner.domain import Planner
 from services.planner.exemplars import MemoryExemplars
+from services.planner.plugins import load_strategies
 from services.planner.ports import PlannerLimits
 from services.planner.reactor import LogPlans, LogTurns, PlannerReactor
 from services.planner.servicer import PlannerServicer
-from services.planner.settings import PlannerSettings
-from services.planner.traced import TracedPlugin
+from services.planner.settings import ModelSettings, PlannerSettings
 from tectum.planner.v1 import planner_pb2_grpc
 from tectum.plugins import STRATEGIES
 
@@ -25,9 +25,10 @@ from tectum.plugins import STRATEGIES
 async def running(host: Host, settings: PlannerSettings) -> AsyncIterator[None]:
     """Serve and plan until the block exits."""
     offload = Offload("planner", threads=settings.threads, waiting=settings.waiting_max)
-    strategies = {
-        point.name: TracedPlugin(point.load()()) for point in entry_points(group=STRATEGIES)
-    }
+    # What is wrong with a setting stops the start; what is wrong with a plug-in does not, and one
+    # cannot be told from the other once the plug-in reads its settings itself.
+    ModelSettings.load()
+    strategies, left_out = load_strategies(entry_points(group=STRATEGIES))
     producer = await host.log.producer(f"planner/{settings.replica}")
     planner = Planner(
         strategies,
@@ -37,9 +38,10 @@ async def running(host: Host, settings: PlannerSettings) -> AsyncIterator[None]:
         offload,
         host.clock,
         PlannerLimits(settings.turns_max, settings.steps_max, settings.thinking_s),
+        left_out,
     )
     planner_pb2_grpc.add_PlannerServiceServicer_to_server(PlannerServicer(planner), host.server)
-    reactor = PlannerReactor(host.log, planner, host.clock)
+    reactor = PlannerReactor(host.log, planner, host.clock, replica=settings.replica)
     task = host.tasks.create_task(reactor.run(LaneSettings.load()), name="planner")
     try:
         yield

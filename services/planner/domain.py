@@ -5,11 +5,12 @@ observation.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from libs.errors import InvalidRequest, PlatformError
+from libs.errors import DeadlineExceeded, DependencyDown, InvalidRequest, PlatformError
 from services.planner.ports import (
     Clock,
     ExemplarSearch,
@@ -27,8 +28,13 @@ from tectum.plugins import Choice, PastStep, PluginError, Strategy, StrategyCont
 from tectum.protocol.messages import Control, ControlKind, Outcome, OutcomeStatus, Plan, TurnStarted
 from tectum.protocol.types import Epoch
 
+_logger = logging.getLogger(__name__)
+
 _GONE = frozenset({"ENVIRONMENT_LOST", "BROWSER_GONE"})
 """Outcomes after which the session begins a new turn, or ends."""
+
+_DOWN = frozenset({"MODEL_DOWN"})
+"""What a strategy says of something that does not answer; everything else the caller must change."""
 
 
 @dataclass(slots=True)
@@ -42,12 +48,22 @@ class _Turn:
     history: list[PastStep] = field(default_factory=list)
     plan: Plan | None = None
     """The last plan; its outcome is awaited."""
+    known: dict[int, Plan] = field(default_factory=dict)
+    """Plans that an earlier process of this planner published, by step: they stand."""
     over: bool = False
     thinking: asyncio.Timeout | None = None
 
     @property
     def next_step(self) -> int:
         return self.started.first_step if self.plan is None else self.plan.step + 1
+
+    def end(self) -> None:
+        """Nothing more is planned; what is being thought is broken off."""
+        self.over = True
+        # Taken away at once, since a time-out that has begun to expire cannot be moved again.
+        thinking, self.thinking = self.thinking, None
+        if thinking is not None:
+            thinking.reschedule(0.0)
 
 
 class Planner:
@@ -62,8 +78,10 @@ class Planner:
         offload: Offloader,
         clock: Clock,
         limits: PlannerLimits,
+        left_out: Sequence[str] = (),
     ) -> None:
         self.strategies = strategies
+        self._left_out = left_out
         self._memory = memory
         self._plans = plans
         self._log = log
@@ -77,11 +95,17 @@ class Planner:
         """Begin a turn with its first plan; a turn of an old epoch is dropped.
 
         Raises:
-            DependencyDown, Conflict: the plan could not be published.
+            DependencyDown, Conflict: the log could not be read, or the plan not be published.
         """
+        known = self._turns.get(started.session_id)
+        if known is None:
+            # The event may come again after a restart: what was planned then stands.
+            record = await self._log.last_turn(started.session_id)
+            if record is not None and _order(record.started) >= _order(started):
+                known = self._open(record.started)
+                known.known = _first(record.plans)
         if started.epoch < self._epochs.get(started.session_id, Epoch()):
             return
-        known = self._turns.get(started.session_id)
         if known is not None and _order(known.started) > _order(started):
             return
         if known is None or _order(known.started) < _order(started):
@@ -126,9 +150,7 @@ class Planner:
         # What ends a turn without a new epoch is known from its outcome; across topics there is no order,
         # so an end that is read late must not stop the turn that began after it.
         if turn.started.epoch < control.epoch or control.kind is ControlKind.CLOSED:
-            turn.over = True
-            if turn.thinking is not None:
-                turn.thinking.reschedule(0.0)
+            turn.end()
         if control.kind is ControlKind.CLOSED:
             self._turns.pop(session_id, None)
 
@@ -145,18 +167,27 @@ class Planner:
         Raises:
             InvalidRequest: STRATEGY_UNKNOWN, STRATEGY_SETTINGS_INVALID, or what the strategy
             refuses.
+            DependencyDown: what the strategy needs does not answer (MODEL_DOWN).
+            DeadlineExceeded: STRATEGY_TIMEOUT.
         """
         try:
-            return await self._create(strategy, settings, ()).decide(instruction, history, screen)
+            async with asyncio.timeout(self._limits.thinking_s):
+                chosen = self._create(strategy, settings, ())
+                return await chosen.decide(instruction, history, screen)
         except PluginError as error:
-            raise InvalidRequest(error.reason, str(error)) from error
+            refusal = DependencyDown if error.reason in _DOWN else InvalidRequest
+            raise refusal(error.reason, str(error)) from error
+        except TimeoutError:
+            raise DeadlineExceeded("STRATEGY_TIMEOUT", self._too_slow()) from None
 
     def _create(self, name: str, settings: str, secrets: tuple[str, ...]) -> Strategy:
         plugin = self.strategies.get(name)
         if plugin is None:
+            left_out = "; it is installed, but was left out because it is broken"
             raise PluginError(
                 "STRATEGY_UNKNOWN",
-                f"expected a strategy of {sorted(self.strategies)}, got {name!r}",
+                f"expected a strategy of {sorted(self.strategies)}, got {name!r}"
+                + (left_out if name in self._left_out else ""),
             )
         return plugin.create(StrategyContext(self._memory, settings, self._offload, secrets))
 
@@ -168,6 +199,8 @@ class Planner:
             )
         except PluginError as error:
             refusal = error
+        except Exception as error:  # noqa: BLE001 (a plug-in's bug, logged there)
+            refusal = _broken(started.strategy, error)
         turn = _Turn(started, strategy, refusal, started.screen)
         old = self._turns.pop(started.session_id, None)
         if old is not None:
@@ -185,11 +218,16 @@ class Planner:
         if record is None:
             return None
         turn = self._open(record.started)
+        turn.known = _first(record.plans)
         _replay(turn, record, step)
         return turn
 
     async def _plan(self, turn: _Turn, *, unseen: bool = False) -> None:
         started = turn.started
+        if turn.next_step in turn.known:
+            # It is in the log already: thinking again could say otherwise.
+            turn.plan = turn.known[turn.next_step]
+            return
         begun = self._clock.monotonic()
         if len(turn.history) >= (started.max_steps or self._limits.steps_max):
             choice = _failing("STEP_LIMIT", f"the limit of {len(turn.history)} steps is reached")
@@ -197,7 +235,7 @@ class Planner:
             choice = Choice(Action(WaitUntilStable()), "look again: the last step showed no screen")
         else:
             thought = await self._think(turn)
-            if thought is None:
+            if thought is None or turn.over:
                 return
             choice = thought
         plan = Plan(
@@ -236,9 +274,26 @@ class Planner:
         except TimeoutError:
             if turn.over:
                 return None
-            return _failing("STRATEGY_TIMEOUT", f"no decision within {self._limits.thinking_s} s")
+            return _failing("STRATEGY_TIMEOUT", self._too_slow())
+        except Exception as error:  # noqa: BLE001 (a plug-in's bug, logged there)
+            refusal = _broken(turn.started.strategy, error)
+            return _failing(refusal.reason, str(refusal))
         finally:
             turn.thinking = None
+
+    def _too_slow(self) -> str:
+        return f"expected a decision within {self._limits.thinking_s} s, got none"
+
+
+def _broken(strategy: str, error: Exception) -> PluginError:
+    """A bug in a strategy ends the turn and nothing else; its text may hold user content."""
+    _logger.error(
+        "a strategy failed by a bug of its own", extra={"strategy": strategy}, exc_info=error
+    )
+    kind = type(error).__name__
+    return PluginError(
+        "STRATEGY_BROKEN", f"expected a decision of strategy {strategy!r}, got {kind}"
+    )
 
 
 def _failing(reason: str, message: str) -> Choice:
@@ -260,9 +315,14 @@ def _take(turn: _Turn, outcome: Outcome) -> None:
     )
 
 
+def _first(plans: Sequence[Plan]) -> dict[int, Plan]:
+    """The plans by step; of two for one step the first is the one that was acted on."""
+    return {plan.step: plan for plan in reversed(plans)}
+
+
 def _replay(turn: _Turn, record: TurnRecord, until_step: int) -> None:
     """Bring a fresh turn to where the outcome of `until_step` is the next to come."""
-    plans = {plan.step: plan for plan in reversed(record.plans)}
+    plans = _first(record.plans)
     outcomes = {outcome.step: outcome for outcome in reversed(record.outcomes)}
     step = record.started.first_step
     while step in plans:

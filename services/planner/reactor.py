@@ -17,8 +17,8 @@ from services.planner.ports import TurnRecord
 from services.planner.traced import for_step
 from tectum.protocol.messages import Control, Outcome, Plan, TurnStarted
 
-GROUPS = {"planner": (OBSERVATIONS, OUTCOMES), "planner-control": (CONTROL,)}
-"""Control has lanes of its own: a raised epoch breaks off the thinking that holds a session's lane."""
+GROUP = "planner"
+TOPICS = (OBSERVATIONS, OUTCOMES)
 
 _READ = frozenset(
     f"tectum.event.v1.{message.__name__}" for message in (TurnStarted, Outcome, Control)
@@ -80,19 +80,31 @@ class LogTurns:
 class PlannerReactor:
     """Handles one record at a time for each session; thinking of one session holds up no other."""
 
-    def __init__(self, log: EventLog, planner: Planner, clock: Clock) -> None:
+    def __init__(
+        self, log: EventLog, planner: Planner, clock: Clock, *, replica: str = "0"
+    ) -> None:
         self._log = log
         self._planner = planner
         self._clock = clock
+        # A group for each replica: whichever thinks for a session has to hear what ends it.
+        self._groups = {GROUP: TOPICS, f"{GROUP}-control/{replica}": (CONTROL,)}
 
     async def run(self, settings: LaneSettings) -> None:
-        """Consume until cancelled; raises StopConsuming where another planner took this one's name."""
+        """Consume until cancelled.
+
+        Control has lanes of its own: a raised epoch breaks off the thinking that holds a session's
+        lane.
+
+        Raises:
+            StopConsuming: another planner took this one's name.
+        """
         try:
             async with asyncio.TaskGroup() as tasks:
-                for group, topics in GROUPS.items():
+                for group, topics in self._groups.items():
                     tasks.create_task(self._consume(group, topics, settings))
-        except* StopConsuming as stopped:
-            raise stopped.exceptions[0] from None
+        except ExceptionGroup as failed:
+            # The first to fail ended the other one.
+            raise failed.exceptions[0] from None
 
     async def _consume(self, group: str, topics: Sequence[str], settings: LaneSettings) -> None:
         await consume(self._log, group, topics, self.handle, settings=settings, clock=self._clock)

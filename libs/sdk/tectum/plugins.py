@@ -251,7 +251,7 @@ class Strategy(Protocol):
         """Return the next action for what is on the screen now.
 
         Raises:
-            PluginError: STRATEGY_SETTINGS_INVALID, MODEL_DOWN, MODEL_ANSWER_INVALID.
+            PluginError: the turn ends with the action Fail and this reason, such as MODEL_DOWN.
         """
         ...
 

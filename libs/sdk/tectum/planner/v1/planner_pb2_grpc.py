@@ -57,7 +57,9 @@ class PlannerServiceServicer:
 
     def Decide(self, request, context):
         """Decide the next action for a history that the caller holds.
-        Errors: STRATEGY_UNKNOWN, STRATEGY_SETTINGS_INVALID, HISTORY_MALFORMED.
+        Errors: STRATEGY_UNKNOWN, STRATEGY_SETTINGS_INVALID, STRATEGY_TIMEOUT, HISTORY_MALFORMED; of the strategy `model`
+        also MODEL_URL_FORBIDDEN, MODEL_KEY_UNREADABLE, MODEL_PROMPT_TOO_LONG, MODEL_DOWN, MODEL_REFUSED,
+        MODEL_ANSWER_INVALID. In a turn each of them, and STRATEGY_BROKEN, ends it with the action Fail.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

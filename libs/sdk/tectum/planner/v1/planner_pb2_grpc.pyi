@@ -34,7 +34,9 @@ class PlannerServiceStub:
     ListStrategies: _grpc.UnaryUnaryMultiCallable[_planner_pb2.ListStrategiesRequest, _planner_pb2.ListStrategiesResponse]
     Decide: _grpc.UnaryUnaryMultiCallable[_planner_pb2.DecideRequest, _planner_pb2.DecideResponse]
     """Decide the next action for a history that the caller holds.
-    Errors: STRATEGY_UNKNOWN, STRATEGY_SETTINGS_INVALID, HISTORY_MALFORMED.
+    Errors: STRATEGY_UNKNOWN, STRATEGY_SETTINGS_INVALID, STRATEGY_TIMEOUT, HISTORY_MALFORMED; of the strategy `model`
+    also MODEL_URL_FORBIDDEN, MODEL_KEY_UNREADABLE, MODEL_PROMPT_TOO_LONG, MODEL_DOWN, MODEL_REFUSED,
+    MODEL_ANSWER_INVALID. In a turn each of them, and STRATEGY_BROKEN, ends it with the action Fail.
     """
 
 @_typing.type_check_only
@@ -43,7 +45,9 @@ class PlannerServiceAsyncStub(PlannerServiceStub):
     ListStrategies: _aio.UnaryUnaryMultiCallable[_planner_pb2.ListStrategiesRequest, _planner_pb2.ListStrategiesResponse]  # type: ignore[assignment]
     Decide: _aio.UnaryUnaryMultiCallable[_planner_pb2.DecideRequest, _planner_pb2.DecideResponse]  # type: ignore[assignment]
     """Decide the next action for a history that the caller holds.
-    Errors: STRATEGY_UNKNOWN, STRATEGY_SETTINGS_INVALID, HISTORY_MALFORMED.
+    Errors: STRATEGY_UNKNOWN, STRATEGY_SETTINGS_INVALID, STRATEGY_TIMEOUT, HISTORY_MALFORMED; of the strategy `model`
+    also MODEL_URL_FORBIDDEN, MODEL_KEY_UNREADABLE, MODEL_PROMPT_TOO_LONG, MODEL_DOWN, MODEL_REFUSED,
+    MODEL_ANSWER_INVALID. In a turn each of them, and STRATEGY_BROKEN, ends it with the action Fail.
     """
 
 class PlannerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -61,7 +65,9 @@ class PlannerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_planner_pb2.DecideResponse, _abc.Awaitable[_planner_pb2.DecideResponse]]:
         """Decide the next action for a history that the caller holds.
-        Errors: STRATEGY_UNKNOWN, STRATEGY_SETTINGS_INVALID, HISTORY_MALFORMED.
+        Errors: STRATEGY_UNKNOWN, STRATEGY_SETTINGS_INVALID, STRATEGY_TIMEOUT, HISTORY_MALFORMED; of the strategy `model`
+        also MODEL_URL_FORBIDDEN, MODEL_KEY_UNREADABLE, MODEL_PROMPT_TOO_LONG, MODEL_DOWN, MODEL_REFUSED,
+        MODEL_ANSWER_INVALID. In a turn each of them, and STRATEGY_BROKEN, ends it with the action Fail.
         """
 
 def add_PlannerServiceServicer_to_server(servicer: PlannerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
