@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable
 
 from tests.simulation.mutants import MUTANTS
-from tests.simulation.runner import explain, regressions, run_here, run_parallel, shrink
-from tests.simulation.scenario import Rules, simulate
+from tests.simulation.profiles import PROFILES
+from tests.simulation.runner import explain, run_here, run_parallel, run_regressions, shrink
+from tests.simulation.scenario import Rules, profile_named, profile_of, simulate
 
 
 def _arguments() -> argparse.Namespace:
@@ -24,6 +25,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--steps", action="store_true", help="and every scheduling decision")
     parser.add_argument("--shrink", action="store_true", help="leave out what does not matter")
     parser.add_argument("--drop", default="", help="parts to leave out, as --shrink prints them")
+    parser.add_argument(
+        "--profile", choices=[p.name for p in PROFILES], help="its scenario profile"
+    )
     parser.add_argument("--mutant", choices=[m.name for m in MUTANTS], help="switch a rule off")
     parser.add_argument("--range", type=int, nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
@@ -39,14 +43,17 @@ def _rules(name: str | None) -> Rules:
 
 
 def _one(arguments: argparse.Namespace) -> int:
+    name = arguments.profile
+    profile = profile_named(name) if name else profile_of(arguments.seed)
     if arguments.shrink:
-        result, dropped = shrink(arguments.seed)
+        result, dropped = shrink(arguments.seed, profile)
         _say(explain(result))
         _say(f"the same without {len(dropped)} parts: --drop {','.join(sorted(dropped))}")
         return 0 if result.ok else 1
     drop = frozenset(part for part in arguments.drop.split(",") if part)
     trace = _printer(steps=arguments.steps) if arguments.trace else None
-    result = simulate(arguments.seed, rules=_rules(arguments.mutant), trace=trace, drop=drop)
+    rules = _rules(arguments.mutant)
+    result = simulate(arguments.seed, rules=rules, profile=profile, trace=trace, drop=drop)
     _say(explain(result) if not result.ok else f"seed {result.seed} ({result.profile}): ok")
     _say(f"hash {result.digest:016x}, {result.steps} callbacks, {result.length_s:.1f} s simulated")
     return 0 if result.ok else 1
@@ -62,7 +69,7 @@ def _printer(*, steps: bool) -> Callable[[str], None]:
 
 def _many(arguments: argparse.Namespace) -> int:
     begun = time.monotonic()
-    known = run_here(regressions())
+    known = run_regressions()
     summary = (
         run_parallel(arguments.first, arguments.seeds, arguments.jobs)
         if arguments.jobs > 1

@@ -17,6 +17,7 @@ from libs.events.appending import (
     no_topic,
 )
 from libs.events.port import Cleanup, Event, Position, Record, TopicSpec
+from libs.events.topics import SESSIONS
 from tests.simulation.node import Node
 from tests.simulation.world import World
 
@@ -176,7 +177,10 @@ class Broker:
     def slot(self, event: Event, topic: str, partition: int) -> float:
         """When a record that is sent now arrives: never before one that was sent earlier in its lane."""
         lane = (event.source, event.incarnation, topic, partition)
-        moment = max(self.world.now + self.world.log_way(), self._lanes.get(lane, 0.0))
+        world = self.world
+        moment = max(world.now + world.log_way(), self._lanes.get(lane, 0.0))
+        if topic == SESSIONS and world.chance(world.weather.slow_sessions):
+            moment += world.random.random() * world.weather.log_timeout_s
         self._lanes[lane] = moment
         return moment
 

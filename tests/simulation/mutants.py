@@ -138,6 +138,6 @@ MUTANTS = (
     _executor("losers-act", _LosersAct(), "TWICE", "LOSER_ACTED"),
     _executor("no-recheck", _NoRecheck(), "STALE"),
     _executor("no-drain", _NoDrain(), "STALE"),
-    _executor("leaves-leftovers", _LeavesLeftovers(), "AFTER_OUTCOME"),
+    _executor("leaves-leftovers", _LeavesLeftovers(), "AFTER_OUTCOME", "STALE"),
     Mutant("one-mark", Rules(marks=_OneMark), frozenset({"TURN_STUCK"})),
 )

@@ -59,7 +59,7 @@ class Profile:
 _CALM = Weather(tail=0.0, drop=0.0, duplicate=0.0, log_tail=0.0, lost_ack=0.0)
 _ROUGH = Weather(tail=0.1, drop=0.05, duplicate=0.08, log_tail=0.1, lost_ack=0.03)
 _LATE = Weather(tail=0.3, tail_s=0.5, log_tail=0.3, log_tail_s=0.4, drop=0.0)
-_SLOW_LOG = Weather(log_tail=0.5, log_tail_s=0.8, tail=0.0, drop=0.0)
+_SLOW_SESSIONS = Weather(slow_sessions=0.6, tail=0.0, log_tail=0.0, drop=0.0)
 _OWNERS = ("s0", "s1", "s2")
 _EXECUTORS = ("gui0", "gui1", "robot0", "speech0")
 
@@ -97,17 +97,15 @@ PROFILES = (
     # An owner that cannot reach its bodies: leases run out, and may not be granted meanwhile.
     Profile(
         "unreachable",
-        _SLOW_LOG,
+        _SLOW_SESSIONS,
         callers=(1, 1),
         environments=("robot://a", "speech://a"),
-        deeds=("instruct", "interrupt", "interrupt"),
-        faults=("pause",),
-        faults_max=1,
-        victims=_OWNERS,
-        strikes=(Strike("apart", "send", "s", "hold", 2, 1, (1.9, 3.0)),),
+        deeds=("interrupt",),
+        faults=(),
+        strikes=(Strike("apart", "send", "s", "hold", 1, 1, (1.9, 3.4)),),
         inputs_max=150,
         begin_s=0.05,
-        length_s=6.0,
+        length_s=9.0,
     ),
     # An owner that was replaced, does not know it, and still has the executor's ear.
     Profile(
@@ -129,14 +127,43 @@ PROFILES = (
         "hung",
         faults=("kill", "pause", "pause", "cut", "replace"),
         victims=_EXECUTORS,
-        strikes=(
-            Strike("crash", "hand", "", "", 6, 2, (0.0, 0.3)),
-            Strike("pause", "hand", "", "", 10, 2, (3.0, 12.0)),
-        ),
+        strikes=(Strike("crash", "hand", "", "", 10, 2, (0.0, 0.3)),),
         inputs_max=6,
         stall=0.2,
         stall_s=9.0,
         length_s=8.0,
+    ),
+    # A browser that hangs with a command when its executor dies, or stands still for long.
+    Profile(
+        "orphaned",
+        callers=(1, 1),
+        environments=("fake://a",),
+        faults=(),
+        strikes=(Strike("crash", "hand", "gui", "", 5, 2, (0.0, 0.3)),),
+        inputs_max=6,
+        stall=0.6,
+        stall_s=6.0,
+    ),
+    Profile(
+        "frozen",
+        callers=(1, 1),
+        environments=("fake://a",),
+        deeds=("interrupt", "interrupt", "instruct"),
+        faults=(),
+        strikes=(Strike("pause", "hand", "gui", "", 5, 1, (6.0, 14.0)),),
+        inputs_max=6,
+        stall=0.6,
+        stall_s=14.0,
+        length_s=12.0,
+    ),
+    # Two plans of one step for two bodies, and a log that tells them late of each other.
+    Profile(
+        "twins",
+        _LATE,
+        callers=(1, 1),
+        environments=("fake://a robot://b speech://c", "speech://c fake://a"),
+        faults=(),
+        twins=0.6,
     ),
 )
 """Every seed has one of them."""

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.simulation.scenario import Result, Rules, simulate
+from tests.simulation.profiles import Profile
+from tests.simulation.scenario import Result, Rules, profile_named, simulate
 
 ROOT = Path(__file__).parents[2]
 REGRESSIONS = Path(__file__).with_name("regressions.txt")
@@ -59,14 +60,18 @@ class Summary:
 def explain(result: Result) -> str:
     """Why a seed failed, and the command that replays it."""
     why = [str(violation) for violation in result.violations[:5]] + result.errors[:5]
-    command = f"python -m tests.simulation --seed {result.seed} --trace"
+    command = f"python -m tests.simulation --seed {result.seed} --profile {result.profile} --trace"
     return "\n  ".join([f"seed {result.seed} ({result.profile}): {command}", *why])
 
 
-def regressions() -> list[int]:
-    """Seeds that once failed; `regressions.txt` says why."""
-    lines = (line.split("#", 1)[0].strip() for line in REGRESSIONS.read_text().splitlines())
-    return [int(line) for line in lines if line]
+def run_regressions() -> Summary:
+    """Run the seeds that once failed, each under its profile; `regressions.txt` says why."""
+    summary = Summary()
+    for line in REGRESSIONS.read_text().splitlines():
+        words = line.split("#", 1)[0].split()
+        if words:
+            summary.add(simulate(int(words[0]), profile=profile_named(words[1])))
+    return summary
 
 
 def run_here(
@@ -112,15 +117,15 @@ def _worker(seeds: range) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
-def shrink(seed: int) -> tuple[Result, frozenset[str]]:
+def shrink(seed: int, profile: Profile) -> tuple[Result, frozenset[str]]:
     """Leave out callers' deeds and faults while the seed still breaks the same promise."""
-    result = simulate(seed)
+    result = simulate(seed, profile=profile)
     dropped: frozenset[str] = frozenset()
     if result.ok:
         return result, dropped
     promises = _promises(result)
     for part in result.parts:
-        smaller = simulate(seed, drop=dropped | {part})
+        smaller = simulate(seed, profile=profile, drop=dropped | {part})
         if _promises(smaller) & promises:
             result, dropped = smaller, dropped | {part}
     return result, dropped

@@ -260,6 +260,18 @@ def profile_of(seed: int) -> Profile:
     return PROFILES[seed % len(PROFILES)]
 
 
+def profile_named(name: str) -> Profile:
+    """The profile of this name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for profile in PROFILES:
+        if profile.name == name:
+            return profile
+    raise ValueError(f"expected one of {[p.name for p in PROFILES]}, got {name!r}")
+
+
 def simulate(
     seed: int,
     *,

@@ -9,14 +9,14 @@ import sys
 import pytest
 
 from tests.simulation.profiles import PROFILES
-from tests.simulation.runner import ROOT, regressions, run_here, run_parallel
+from tests.simulation.runner import ROOT, run_here, run_parallel, run_regressions
 from tests.simulation.scenario import simulate
 
 SEEDS = 2000
 
 
 def test_seeds_that_once_failed_stay_clean() -> None:
-    summary = run_here(regressions())
+    summary = run_regressions()
     assert not summary.failed, "\n".join(summary.failed)
 
 

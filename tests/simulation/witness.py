@@ -116,13 +116,15 @@ class Witness:
         effect.inputs.append(index)
 
     def _judge_epoch(self, plan: Plan, environment_id: str, enforces: bool, what: str) -> None:
-        for epoch, states in self._sessions[plan.session_id].acknowledged:
-            if plan.epoch >= epoch:
-                continue
-            state = states.get(environment_id)
-            if state is BodyState.EXPIRED and not enforces:
-                continue
-            self.accuse("STALE", f"{what} after {epoch} was acknowledged, body {state}")
+        newer = [
+            (epoch, states.get(environment_id))
+            for epoch, states in self._sessions[plan.session_id].acknowledged
+            if epoch > plan.epoch
+        ]
+        listed = [state for _, state in newer if state is not None]
+        if not newer or (listed and listed[-1] is BodyState.EXPIRED and not enforces):
+            return  # EXPIRED promises nothing of a link that does not enforce valid_until.
+        self.accuse("STALE", f"{what} after {newer[0][0]} was acknowledged, body {listed}")
 
     def _judge_journal(self, step: Step, environment_id: str, what: str) -> None:
         started = self._started.get(step)
@@ -207,6 +209,8 @@ class Witness:
             self.interrupts += 1
             states = {environment_of(r.body.home): r.state for r in control.bodies}
             session.acknowledged.append((control.epoch, states))
+            said = " ".join(f"{home}:{state}" for home, state in states.items())
+            self._world.say("RAISED", control.session_id, f"{control.epoch} {said}")
             if not any(s.epoch >= control.epoch for s in session.states):
                 self.accuse("ACK_FIRST", f"{control.epoch} is acknowledged and not durable")
         elif control.kind in (ControlKind.TURN_ENDED, ControlKind.CLOSED):

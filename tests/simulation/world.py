@@ -34,6 +34,8 @@ class Weather:
     log_delay_s: float = 0.003
     log_tail_s: float = 0.8
     log_tail: float = 0.03
+    slow_sessions: float = 0.0
+    """Chance that an append to tectum.sessions takes up to `log_timeout_s`."""
     lost_ack: float = 0.01
     """Chance that what was appended is answered with DependencyDown."""
     log_timeout_s: float = 1.0
