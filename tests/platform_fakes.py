@@ -320,9 +320,11 @@ class Client:
     async def control(self, kind: Any, **fields: Any) -> Control:
         """The first Control of this kind, with these fields."""
         return await self.until(  # type: ignore[no-any-return]
-            lambda said: isinstance(said, Control)
-            and said.kind is kind
-            and all(getattr(said, name) == value for name, value in fields.items())
+            lambda said: (
+                isinstance(said, Control)
+                and said.kind is kind
+                and all(getattr(said, name) == value for name, value in fields.items())
+            )
         )
 
     async def heard_a(self, cls: type) -> Any:
