@@ -23,6 +23,7 @@ from services.planner.strategies.exemplar.targets import (
     Last,
     New,
     Nth,
+    OfRole,
     Says,
     holds,
 )
@@ -201,6 +202,10 @@ def _proposals(sight: Sight, constants: Mapping[str, float], *, looping: bool) -
     values = _values_near(scene, constants)
     yield from _by_text(scene, i, filters, constants)
     yield from _by_label(scene, i, filters, values)
+    for expressions in plain_table(scene).values():
+        named = OfRole(cheapest(expressions, 1)[0])
+        if named.find(scene) == i:
+            yield named
     yield from _by_place(scene, i, filters, looping=looping)
     yield from _by_extreme(scene, i, filters)
     if scene.view.elements[i].id == scene.view.screen.focused_id:

@@ -258,7 +258,8 @@ class Induction:
                 return None
             values.append(tuple(texts))
         changes = all(self._changed(d, place) for d, place, _ in instances)
-        return Op(first.kind, first.params, tuple(finders), tuple(values), changes)
+        length = max(move.length for move in moves)
+        return Op(first.kind, first.params, tuple(finders), tuple(values), changes, length)
 
     def _changed(self, d: int, place: int) -> bool:
         views = self._demos[d].views

@@ -4,7 +4,7 @@ together again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from services.planner.strategies.exemplar.template import Slots
@@ -37,6 +37,14 @@ class Move:
     params: Params
     positions: tuple[int, ...]
     texts: tuple[str, ...]
+    length: float = 0.0
+    """Of a drag that goes nowhere in particular: how far; screen pixels."""
+
+
+DIRECTIONS: Mapping[str, tuple[int, int]] = {
+    "left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1),
+}  # fmt: skip
+"""Words for directions on a screen."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,8 @@ def calm(demo: Demonstration) -> Demonstration:
 
 
 def _apart(kind: ActionKind, view: View) -> Move:
+    if isinstance(kind, a.Drag) and (thrown := _thrown(kind, view)) is not None:
+        return thrown
     points, params, texts = _PARTS[type(kind)](kind) if type(kind) in _PARTS else ((), (kind,), ())
     positions: list[int] = []
     frames: list[object] = []
@@ -99,6 +109,45 @@ def _apart(kind: ActionKind, view: View) -> Move:
             positions.append(position)
             frames.append(where)
     return Move(type(kind), (*params, tuple(frames)), tuple(positions), texts)
+
+
+def _thrown(kind: a.Drag, view: View) -> Move | None:
+    """A drag to a bare point, as a direction and a length; None for one that ends on something."""
+    start, end = kind.path[0], kind.path[-1].frame
+    position, where = _place(start, view)
+    if len(kind.path) != 2 or position is None or not isinstance(end, a.ScreenPoint):
+        return None
+    box = view.elements[position].box
+    if box is None:
+        return None
+    offset = where if isinstance(where, a.NormalisedPoint) else a.NormalisedPoint(0.5, 0.5)
+    dx = end.x - box.x - offset.x * box.width
+    dy = end.y - box.y - offset.y * box.height
+    length = max(abs(dx), abs(dy))
+    if min(abs(dx), abs(dy)) > 0.2 * length:
+        return None
+    ways = {word: x * dx + y * dy for word, (x, y) in DIRECTIONS.items()}
+    way = max(ways, key=lambda word: ways[word])
+    return Move(type(kind), (kind.button, "thrown", (where,)), (position,), (way,), length)
+
+
+def throw(params: Params, element_id: str, way: str, length: float, view: View) -> ActionKind:
+    """The drag of an element in a direction, by a length, on this screen."""
+    button = params[0] if isinstance(params[0], a.MouseButton) else a.MouseButton.LEFT
+    frames = params[-1]
+    where = frames[0] if isinstance(frames, tuple) else None
+    inside = where if isinstance(where, a.NormalisedPoint) else None
+    box = view.elements[view.position[element_id]].box
+    x, y = DIRECTIONS.get(way, (0, 0))
+    offset = inside or a.NormalisedPoint(0.5, 0.5)
+    begin = Point(a.ElementPoint(element_id, inside))
+    if box is None:
+        return a.Drag((begin, begin), button)
+    end = Point.screen(
+        min(max(box.x + offset.x * box.width + x * length, 0.0), view.screen.size.width - 1.0),
+        min(max(box.y + offset.y * box.height + y * length, 0.0), view.screen.size.height - 1.0),
+    )
+    return a.Drag((begin, end), button)
 
 
 def _place(point: Point, view: View) -> tuple[int | None, object]:

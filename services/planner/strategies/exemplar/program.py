@@ -25,6 +25,8 @@ class Op:
     values: tuple[tuple[Value, ...], ...]
     changes: bool
     """In every demonstration the screen was different after it."""
+    length: float = 0.0
+    """Of a drag in a direction: the longest that was demonstrated; screen pixels."""
 
     @property
     def cost(self) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from services.planner.strategies.exemplar.induce import reachable
-from services.planner.strategies.exemplar.moves import DISMISSALS, together
+from services.planner.strategies.exemplar.moves import DISMISSALS, throw, together
 from services.planner.strategies.exemplar.program import Block, Loop, Op, Program
 from services.planner.strategies.exemplar.scene import Scene
 from services.planner.strategies.exemplar.template import Slots
@@ -204,7 +204,10 @@ class Run:
                 return self._fail(view, f"{op.say()}: the instruction and the screen give no text")
             texts.append(text)
             told.append(f"text {text!r} = {values[0].say()}")
-        action = Action(together(op.kind, op.params, ids, texts))
+        if op.length:
+            action = Action(throw(op.params, ids[0], texts[0], op.length, view))
+        else:
+            action = Action(together(op.kind, op.params, ids, texts))
         reason = f"{action.name.replace('_', ' ')} {'; '.join(told)}".strip()
         return self._choice(op, tuple(ids), view, action, reason)
 

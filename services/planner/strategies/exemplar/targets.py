@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from services.planner.strategies.exemplar.scene import (
@@ -17,7 +17,18 @@ from services.planner.strategies.exemplar.transforms import number
 from services.planner.strategies.exemplar.values import Finder, Value, bare, singular
 from services.planner.strategies.views import View
 
-__all__ = ["Beside", "Extreme", "Finder", "Focused", "Labelled", "Last", "New", "Nth", "Says"]
+__all__ = [
+    "Beside",
+    "Extreme",
+    "Finder",
+    "Focused",
+    "Labelled",
+    "Last",
+    "New",
+    "Nth",
+    "OfRole",
+    "Says",
+]
 
 
 def _role_cost(wanted: Filter) -> float:
@@ -250,7 +261,7 @@ class Extreme:
     @property
     def cost(self) -> float:
         """Dearer than an only one."""
-        return 2.0 + (0.3 if self.key != "number" else 0.0) + 0.5 * _role_cost(self.wanted)
+        return 2.0 + (0.9 if self.key != "number" else 0.0) + 0.5 * _role_cost(self.wanted)
 
     def find(self, scene: Scene) -> int | None:
         """The extreme one, the first of equals; None where none has a measure."""
@@ -276,6 +287,48 @@ def _measure(view: View, i: int, key: str) -> float | None:
     if box is None:
         return None
     return {"area": box.width * box.height, "height": box.height, "x": box.x, "y": box.y}[key]
+
+
+ROLE_WORDS: Mapping[str, tuple[str, bool | None]] = {
+    "text": ("textbox", False),
+    "input": ("textbox", None),
+    "textarea": ("textbox", True),
+    "text area": ("textbox", True),
+    "dropdown": ("combobox", None),
+    "drop-down": ("combobox", None),
+    "image": ("img", None),
+    "picture": ("img", None),
+}
+"""What people call widgets by another name than their role, and whether they mean the tallest or lowest."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfRole:
+    """The first element whose role a text names."""
+
+    value: Value
+
+    @property
+    def cost(self) -> float:
+        """Little more than the text."""
+        return self.value.cost + 0.2
+
+    def find(self, scene: Scene) -> int | None:
+        """The first of them, or the tallest or lowest where the word tells kinds of one role apart."""
+        text = self.value.text(scene)
+        if not text:
+            return None
+        word = bare(text)
+        role, tall = ROLE_WORDS.get(word, (word, None))
+        found = prefer_visible(scene, Filter(role).positions(scene))
+        if tall is None or not found:
+            return _picked(found, 0)
+        heights = [(box.height, -i) for i in found if (box := scene.view.elements[i].box)]
+        return -(max(heights) if tall else min((h, n) for h, n in heights))[1] if heights else None
+
+    def say(self) -> str:
+        """In words."""
+        return f"the element whose role is {self.value.say()}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ class Entries:
     @property
     def cost(self) -> float:
         """A little more than one slot."""
-        return 1.1 + 0.01 * self.key[1]
+        return 1.1 + 0.01 * self.key[1] + (0.02 if self.key[0] == "gap" else 0.0)
 
     def text(self, scene: Scene) -> str | None:
         """The entries of this instruction."""
