@@ -18,12 +18,13 @@ from services.planner.strategies.model_endpoint import (
     chat_request,
 )
 from services.planner.strategies.model_prompt import (
+    Message,
     Prompt,
     Task,
     TooLong,
-    again,
     alternating,
     build,
+    correction,
 )
 from tectum.observations.types import Screen
 from tectum.plugins import Choice, Exemplar, PastStep, PluginError, Strategy, StrategyContext
@@ -31,12 +32,10 @@ from tectum.plugins import Choice, Exemplar, PastStep, PluginError, Strategy, St
 _ASKS = 3
 """The first question and at most two more."""
 _REASON_CHARACTERS = 500
-_WRONG_CHARACTERS = 2_000
-"""Of a wrong answer that the model is shown again."""
 _TOKENS_MIN = 512
 """What a prompt needs at least."""
 
-_SETTINGS = {
+_SETTINGS: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
     "properties": {
@@ -89,6 +88,10 @@ _SETTINGS = {
     },
 }
 
+_DEFAULTS = {
+    name: rule.get("default", "") for name, rule in _SETTINGS["properties"].items()
+}  # of a name that the platform's settings give: empty
+
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
@@ -123,13 +126,8 @@ class ModelStrategy:
         task = Task(instruction, history, screen, self._context.secret_names)
         exemplars = await self._found(task)
         past = await self._past(screen)
-        limit = self._wanted.token_limit - self._wanted.max_tokens
-        try:
-            prompt = await self._context.offload.run(build, task, exemplars, past, limit)
-        except TooLong as error:
-            raise PluginError("MODEL_PROMPT_TOO_LONG", str(error)) from None
         async with self._endpoints.opened(self._wanted.base, self._context.offload) as endpoint:
-            answer = await self._ask(endpoint, prompt, task)
+            answer, prompt = await self._ask(endpoint, task, exemplars, past)
         return Choice(answer.action, answer.reason[:_REASON_CHARACTERS], prompt.exemplar_ids)
 
     async def _found(self, task: Task) -> Sequence[Exemplar]:
@@ -155,23 +153,46 @@ class ModelStrategy:
             self._turns = {site: found[: self._wanted.history]}
         return self._turns[site]
 
-    async def _ask(self, endpoint: Endpoint, prompt: Prompt, task: Task) -> Answer:
+    async def _ask(
+        self, endpoint: Endpoint, task: Task, exemplars: Sequence[Exemplar], past: Sequence[str]
+    ) -> tuple[Answer, Prompt]:
+        """The first usable answer, and the prompt that it answers."""
         problem = ""
+        said_since: tuple[Message, ...] = ()
         for _ in range(_ASKS):
-            messages = alternating(prompt.messages) if self._wanted.alternate else prompt.messages
-            request = chat_request(self._wanted.model, messages, self._wanted.max_tokens, SCHEMA)
+            prompt = await self._prompt(task, exemplars, past, said_since)
             said = ""
             try:
-                said = await endpoint.complete(request)
-                return await self._context.offload.run(
+                said = await endpoint.complete(self._request(prompt))
+                answer = await self._context.offload.run(
                     read_answer, said, task.screen, task.secret_names
                 )
             except (AnswerCut, AnswerError) as error:
                 problem = str(error)
-                prompt = again(prompt, said[:_WRONG_CHARACTERS], problem)
+                said_since = correction(said, problem)
+            else:
+                return answer, prompt
         raise PluginError(
             "MODEL_ANSWER_INVALID", f"{_ASKS} answers could not be used; the last: {problem}"
         )
+
+    async def _prompt(
+        self,
+        task: Task,
+        exemplars: Sequence[Exemplar],
+        past: Sequence[str],
+        after: Sequence[Message],
+    ) -> Prompt:
+        limit = self._wanted.token_limit - self._wanted.max_tokens
+        try:
+            return await self._context.offload.run(build, task, exemplars, past, limit, after)
+        except TooLong as error:
+            raise PluginError("MODEL_PROMPT_TOO_LONG", str(error)) from None
+
+    def _request(self, prompt: Prompt) -> dict[str, Any]:
+        wanted = self._wanted
+        messages = alternating(prompt.messages) if wanted.alternate else prompt.messages
+        return chat_request(wanted.model, messages, wanted.max_tokens, SCHEMA)
 
 
 class ModelPlugin:
@@ -191,18 +212,18 @@ class ModelPlugin:
         Raises:
             PluginError: STRATEGY_SETTINGS_INVALID, MODEL_URL_FORBIDDEN.
         """
-        said = _checked(context.settings)
-        model = said.get("model", self._settings.name)
-        if not model:
-            raise _invalid("model: expected a name here or in TECTUM_MODEL_NAME, got none")
+        said = _DEFAULTS | _checked(context.settings)
         wanted = _Wanted(
-            base=self._endpoints.allow(said.get("base_url", "")),
-            model=model,
-            **{
-                name: said.get(name, _SETTINGS["properties"][name]["default"])  # type: ignore[index]
-                for name in ("exemplars", "history", "token_limit", "max_tokens", "alternate")
-            },
+            base=self._endpoints.allow(said["base_url"]),
+            model=said["model"] or self._settings.name,
+            exemplars=said["exemplars"],
+            history=said["history"],
+            token_limit=said["token_limit"],
+            max_tokens=said["max_tokens"],
+            alternate=said["alternate"],
         )
+        if not wanted.model:
+            raise _invalid("model: expected a name here or in TECTUM_MODEL_NAME, got none")
         if wanted.max_tokens > wanted.token_limit - _TOKENS_MIN:
             raise _invalid(
                 f"max_tokens: expected at most token_limit - {_TOKENS_MIN},"
@@ -221,18 +242,43 @@ def plugin() -> ModelPlugin:
 
 
 def _checked(settings: str) -> dict[str, Any]:
-    """The caller's settings, each in its range."""
-    import jsonschema
+    """The caller's settings, each as the published schema says.
 
+    By hand, not by jsonschema, whose import would hold the event loop up for 0.1 s; a test holds
+    the two together.
+    """
     try:
         said: Any = json.loads(settings or "{}")
     except (ValueError, RecursionError):
         raise _invalid(f"expected JSON, got {settings[:80]!r}") from None
-    problem = next(iter(jsonschema.Draft202012Validator(_SETTINGS).iter_errors(said)), None)
-    if problem is not None:
-        where = ".".join(map(str, problem.absolute_path)) or "settings"
-        raise _invalid(f"{where}: {problem.message[:200]}")
-    return dict(said)
+    if not isinstance(said, dict):
+        raise _invalid(f"expected an object, got {str(said)[:80]!r}")
+    rules = _SETTINGS["properties"]
+    for name, value in said.items():
+        if name not in rules:
+            raise _invalid(f"{name[:80]}: expected one of {sorted(rules)}")
+        if problem := _problem(rules[name], value):
+            raise _invalid(f"{name}: {problem}, got {str(value)[:80]!r}")
+    return said
+
+
+def _problem(rule: dict[str, Any], value: Any) -> str:
+    """What the value should be; empty where it is."""
+    if "const" in rule:
+        return "" if _whole(value) and value == rule["const"] else f"expected {rule['const']}"
+    if rule["type"] == "boolean":
+        return "" if isinstance(value, bool) else "expected true or false"
+    if rule["type"] == "string":
+        low, high = rule["minLength"], rule["maxLength"]
+        fits = isinstance(value, str) and low <= len(value) <= high
+        return "" if fits else f"expected a text of {low} to {high} characters"
+    low, high = rule["minimum"], rule["maximum"]
+    fits = _whole(value) and low <= value <= high
+    return "" if fits else f"expected a whole number from {low} to {high}"
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _invalid(message: str) -> PluginError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from services.planner.strategies.model_actions import IN_WORDS, as_said
 from tectum.observations.abstract import abstract
@@ -25,6 +25,8 @@ _EARLIER_CHARACTERS = 3_000
 _CURRENT_SHARE = 0.5
 """Most that the current screen takes of what may be said at all."""
 _URL_CHARACTERS = 300
+_WRONG_CHARACTERS = 600
+"""Of an answer that could not be used."""
 
 _SYSTEM = """\
 You operate a web browser to carry out the user's task. Each observation is the screen as nested \
@@ -69,7 +71,11 @@ def tokens_of(messages: Iterable[Message]) -> int:
 
 
 def build(
-    task: Task, exemplars: Sequence[Exemplar], past_turns: Sequence[str], tokens: int
+    task: Task,
+    exemplars: Sequence[Exemplar],
+    past_turns: Sequence[str],
+    tokens: int,
+    after: Sequence[Message] = (),
 ) -> Prompt:
     """The prompt of at most `tokens` tokens.
 
@@ -81,14 +87,15 @@ def build(
         exemplars: Nearest first. They are shown nearest last (ADR 0065).
         past_turns: Finished turns on the site, newest first, and so shown.
         tokens: Most tokens, as `tokens_of` counts them.
+        after: What was said since the current observation.
 
     Raises:
         TooLong: the task and the current screen alone are longer.
     """
     system = _message("system", _system(task.secret_names))
-    opening = _message("user", f"Task: {task.instruction}\nTrajectory:")
+    opening = _opening(task.instruction)
     current = _current(task, int(tokens * _CURRENT_SHARE))
-    left = tokens - tokens_of([system, opening, current])
+    left = tokens - tokens_of([system, opening, current, *after])
     if left < 0:
         raise TooLong(
             f"expected instruction and screen within {tokens} tokens, they need {tokens - left}"
@@ -97,16 +104,11 @@ def build(
     past, left = _past(past_turns, left)
     shown, demonstrations = _exemplars(exemplars, left)
     left_out = len(task.history) - len(steps)
-    own = [message for step in steps for message in step]
     if left_out:
-        opening = _message("user", f"{opening['content']} (its first {left_out} steps left out)")
-    if past:
-        joined = "\n\n".join(past)
-        current = _message(
-            "user",
-            f"Past tasks on this site, newest first:\n{joined}\n\n{current['content']}",
-        )
-    messages = (system, *demonstrations, opening, *own, current)
+        opening = _opening(task.instruction, left_out)
+    own = [message for step in steps for message in step]
+    current = _message("user", _past_text(past) + current["content"])
+    messages = (system, *demonstrations, opening, *own, current, *after)
     return Prompt(messages, shown, len(past), left_out)
 
 
@@ -161,9 +163,18 @@ def _current(task: Task, tokens: int) -> Message:
     return message
 
 
+def _opening(instruction: str, left_out: int = 0) -> Message:
+    note = f" (its first {left_out} steps are left out)" if left_out else ""
+    return _message("user", f"Task: {instruction}\nTrajectory:{note}")
+
+
 def _steps(task: Task, left: int) -> tuple[list[list[Message]], int]:
     """The newest steps of this task that fit, in their order, and the tokens left."""
     kept: list[list[Message]] = []
+    if task.history:
+        # The note of what is left out is paid for at once, whether it is needed or not.
+        note = (_opening("", len(task.history)), _opening(""))
+        left -= tokens_of(note[:1]) - tokens_of(note[1:]) + 1
     for index in range(len(task.history) - 1, -1, -1):
         past = task.history[index]
         after = _came_of(task.history[index - 1]) if index else ""
@@ -177,14 +188,22 @@ def _steps(task: Task, left: int) -> tuple[list[list[Message]], int]:
 
 
 def _past(turns: Sequence[str], left: int) -> tuple[list[str], int]:
+    """The newest turns that fit, newest first, and the tokens left."""
     kept: list[str] = []
     for turn in turns:
-        cost = tokens_of([_message("user", turn)]) + _MESSAGE_TOKENS
-        if cost + (0 if kept else _MESSAGE_TOKENS * 3) > left:
+        if _past_tokens([*kept, turn]) > left:
             break
-        left -= cost + (0 if kept else _MESSAGE_TOKENS * 3)
         kept.append(turn)
-    return kept, left
+    return kept, left - _past_tokens(kept)
+
+
+def _past_tokens(turns: Sequence[str]) -> int:
+    return tokens_of([_message("user", _past_text(turns))]) if turns else 0
+
+
+def _past_text(turns: Sequence[str]) -> str:
+    joined = "\n\n".join(turns)
+    return f"Past tasks on this site, newest first:\n{joined}\n\n" if turns else ""
 
 
 def _exemplars(
@@ -224,16 +243,11 @@ def _step(screen: Screen, said: dict[str, object], after: str = "") -> list[Mess
     ]
 
 
-def again(prompt: Prompt, answer: str, problem: str) -> Prompt:
-    """The prompt after an answer that could not be used."""
-    return replace(
-        prompt,
-        messages=(
-            *prompt.messages,
-            _message("assistant", answer),
-            _message(
-                "user",
-                f"This answer cannot be used: {problem}. Answer again with one JSON object.",
-            ),
+def correction(answer: str, problem: str) -> tuple[Message, Message]:
+    """What is said after an answer that could not be used."""
+    return (
+        _message("assistant", answer[:_WRONG_CHARACTERS] or "(nothing)"),
+        _message(
+            "user", f"This answer cannot be used: {problem}. Answer again with one JSON object."
         ),
     )
