@@ -246,6 +246,8 @@ class Scenario:
         world.calm()
         for process in self.processes.values():
             world.after(0.1, process.start)
+            if isinstance(process, ExecutorProcess):
+                process.device.stall = 0.0
         for caller in self.callers:
             caller.finish()
 
