@@ -328,6 +328,9 @@ def _by_label(
     for value in values.get(label, ()):
         for wanted in filters:
             yield Labelled(wanted, value)
+    for word in label.split():
+        if len(word) > 3:
+            yield Labelled(filters[0], Const(word), part=True)
 
 
 def _by_place(

@@ -148,7 +148,7 @@ class Induction:
             if after[d] < len(self._demos[d].views)
         ]
         stopping = _stopping(body[0], ended)
-        if stopping is not None and len(ended) == len(counts):
+        if stopping is not None and len(ended) == len(counts) and max(counts) > 1:
             yield (Loop((stopping, *body[1:]), "found"),), after
         if len(ended) < len(counts):
             return

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from services.planner.strategies.exemplar.induce import Induction
 from services.planner.strategies.exemplar.moves import calm, demonstration
+from services.planner.strategies.exemplar.order import in_one_order
 from services.planner.strategies.exemplar.preferences import prefer_unused
 from services.planner.strategies.exemplar.program import Program, total
 from services.planner.strategies.exemplar.template import align, likeness, slots
@@ -71,6 +72,7 @@ def _learn(
     if not demos:
         return NoProgramError("expected a demonstration with an action, got none")
     ids = tuple(exemplar.exemplar_id for exemplar in exemplars)
+    demos = in_one_order(demos)
     search = Induction(demos)
     blocks = search.program()
     if blocks is None:

@@ -150,11 +150,14 @@ class Labelled:
 
     wanted: Filter
     value: Value
+    part: bool = False
+    """The label need only have the text among its words."""
 
     @property
     def cost(self) -> float:
         """As a text, a little more."""
-        return self.value.cost + 0.15 + _role_cost(self.wanted)
+        loose = 0.35 if self.part else 0.0
+        return self.value.cost + 0.15 + loose + _role_cost(self.wanted)
 
     def find(self, scene: Scene) -> int | None:
         """The first of the fields with this label."""
@@ -162,7 +165,11 @@ class Labelled:
         if not text:
             return None
         wanted = bare(text)
-        found = [i for i in self.wanted.positions(scene) if bare(scene.view.label(i)) == wanted]
+        labels = [(i, bare(scene.view.label(i))) for i in self.wanted.positions(scene)]
+        if self.part:
+            found = [i for i, label in labels if holds(label, wanted)]
+        else:
+            found = [i for i, label in labels if label == wanted]
         return _picked(prefer_visible(scene, found), 0)
 
     def say(self) -> str:
