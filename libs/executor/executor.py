@@ -347,7 +347,13 @@ class Executor:
             if isinstance(work, Coroutine):
                 work.close()
             raise WrongState("NOT_RUNNING", f"{self.name} is not running")
-        self._tasks.create_task(_awaited(work), context=self._context.copy())
+        task = _awaited(work)
+        try:
+            self._tasks.create_task(task, context=self._context.copy())
+        except RuntimeError:  # The group is on its way down: nothing new begins.
+            task.close()
+            if isinstance(work, Coroutine):
+                work.close()
 
 
 async def _awaited(work: Awaitable[object]) -> None:

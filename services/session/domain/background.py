@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Coroutine
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
-from libs.errors import Conflict, PlatformError
+from libs.errors import Conflict, DependencyDown, PlatformError
 from services.session.domain.owner import Owner
 
 T = TypeVar("T")
@@ -39,34 +39,40 @@ class Background:
         finally:
             self._tasks = None
 
-    def spawn(self, work: Awaitable[object]) -> None:
-        """Run beside everything else, in the context of `run`; nothing, once that has ended."""
+    def spawn(self, work: Callable[..., Awaitable[object]], *args: Any) -> bool:
+        """Run beside everything else, in the context of `run`; False, once that ends."""
         if self._tasks is None or self._context is None:
-            if isinstance(work, Coroutine):
-                work.close()
-            return
-        self._tasks.create_task(_awaited(work), context=self._context.copy())
+            return False
+        task = _begun(work, *args)
+        try:
+            self._tasks.create_task(task, context=self._context.copy())
+        except RuntimeError:  # The group is on its way down: nothing new begins.
+            task.close()
+            return False
+        return True
 
-    async def apart(self, owner: Owner, work: Coroutine[None, None, T]) -> T:
+    async def apart(
+        self, owner: Owner, work: Callable[..., Coroutine[None, None, T]], *args: Any
+    ) -> T:
         """Run an owner's work to its end, whoever waits for it: half an interrupt helps nobody."""
 
         async def owned() -> T:
             try:
-                return await work
+                return await work(*args)
             except PlatformError as error:
                 if isinstance(error, Conflict) or error.reason == "LOG_DOWN":
                     owner.drop(error)
                 raise owner.gone or error from None
 
-        return await self.to_end(owned())
+        return await self.to_end(owned)
 
-    async def to_end(self, work: Coroutine[None, None, T]) -> T:
+    async def to_end(self, work: Callable[..., Coroutine[None, None, T]], *args: Any) -> T:
         """Run to the end in the background: a caller that goes away leaves nothing half done."""
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
         async def carry() -> None:
             try:
-                result = await work
+                result = await work(*args)
             except Exception as error:  # noqa: BLE001 - it is raised again where somebody waits
                 if not isinstance(error, PlatformError):
                     self.fault(error)
@@ -78,7 +84,8 @@ class Background:
             finally:
                 done.cancel()
 
-        self.spawn(carry())
+        if not self.spawn(carry):
+            raise DependencyDown("NOT_RUNNING", "this replica is stopping; try again")
         return await done
 
     def fault(self, error: Exception) -> None:
@@ -86,5 +93,5 @@ class Background:
         self.faults = [*self.faults[1 - _FAULTS_MAX :], error]
 
 
-async def _awaited(work: Awaitable[object]) -> None:
-    await work
+async def _begun(work: Callable[..., Awaitable[object]], *args: Any) -> None:
+    await work(*args)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from libs.errors import (
     Conflict,
@@ -38,6 +39,14 @@ from tectum.protocol.types import Body, BodyReport, BodyState, Epoch
 _log = logging.getLogger(__name__)
 
 
+class Spawn(Protocol):
+    """Runs something beside everything else."""
+
+    def __call__(self, work: Callable[..., Awaitable[object]], *args: Any) -> bool:
+        """Begin it soon; False, once the replica stops."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What every owner of a replica shares."""
@@ -50,7 +59,7 @@ class Parts:
     rules: SessionRules
     address: str
     new_id: Callable[[], str]
-    spawn: Callable[[Awaitable[object]], None]
+    spawn: Spawn
     on_fault: Callable[[Exception], None]
     """Told of what nobody expected."""
 
@@ -122,10 +131,10 @@ class Owner:
         if self.on_gone is not None:
             self.on_gone(error)
 
-    async def guarded(self, work: Awaitable[object]) -> None:
+    async def guarded(self, work: Callable[[], Awaitable[object]]) -> None:
         """Run background work; what makes ownership impossible ends it."""
         try:
-            await work
+            await work()
         except PlatformError as error:
             self.drop(error)
         except Exception as error:  # noqa: BLE001 - one session's bug must not end the others
@@ -209,7 +218,7 @@ class Owner:
         if rules.holds_before_acknowledging():
             reports = await self.fencing.hold_all(bodies, epoch)
         else:
-            self.parts.spawn(self.fencing.hold_all(bodies, epoch))
+            self.parts.spawn(self.fencing.hold_all, bodies, epoch)
             reports = tuple(BodyReport(body, BodyState.CONFIRMED) for body in bodies)
         # Not undone on failure: while the new epoch is not durable, nothing may be granted.
         out = {report.body for report in reports if report.state is not BodyState.CONFIRMED}
@@ -235,7 +244,7 @@ class Owner:
             self.opened_at.pop(report.body.home, None)
             said = self.lost.pop(report.body.home, f"{report.body.home} is {report.state}")
             if report.state is BodyState.EXPIRED:
-                self.parts.spawn(self._retire(report.body))
+                self.parts.spawn(self._retire, report.body)
             if not self.closing:
                 await self.ledger.control(
                     ControlKind.ENVIRONMENT_LOST,

@@ -81,7 +81,7 @@ class Ownership:
         """Write a new session down before anything is done for it."""
         self._opening[tenant] += 1
         try:
-            return await self._background.to_end(self._create(tenant, request, token))
+            return await self._background.to_end(self._create, tenant, request, token)
         finally:
             self._opening[tenant] -= 1
 
@@ -132,7 +132,7 @@ class Ownership:
 
     async def owned(self, session_id: str) -> Session:
         """The session at this replica, taken over if it is not here; raises as `_take`."""
-        return await self._background.to_end(self._owned(session_id))
+        return await self._background.to_end(self._owned, session_id)
 
     async def _owned(self, session_id: str) -> Session:
         lock = self._taking.get(session_id)
@@ -177,13 +177,13 @@ class Ownership:
             history.cursors = dict(state.cursors)
         session.lost_at = self._parts.clock.monotonic()
         session.ready(history)
-        session.spawn(session.restore(history))
+        session.spawn(session.restore, history)
         return session
 
     def _enter(self, owner: Owner) -> Session:
         session = Session(owner)
         self._sessions[owner.session_id] = session
-        session.spawn(self._attended(session))
+        session.spawn(self._attended, session)
         return session
 
     async def _attended(self, session: Session) -> None:
@@ -209,7 +209,7 @@ class Ownership:
     async def _abandon(self, session_id: str) -> None:
         try:
             session = await self.owned(session_id)
-            await self._background.apart(session.owner, session.owner.close("ABANDONED"))
+            await self._background.apart(session.owner, session.owner.close, "ABANDONED")
         except PlatformError as error:
             _log.warning(
                 "could not close an abandoned session",

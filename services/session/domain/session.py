@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 from libs.errors import DependencyDown, InvalidRequest, Overloaded, PlatformError, WrongState
 from libs.events.topics import OBSERVATIONS, OUTCOMES
@@ -91,7 +92,7 @@ class Session:
         self.stream = None
         if not self.owner.closing and self.owner.gone is None:
             self.lost_at = self.owner.parts.clock.monotonic()
-            self.spawn(self._client_lost())
+            self.spawn(self._client_lost)
 
     async def _client_lost(self) -> None:
         pause = self.owner.agent.on_client_lost is OnClientLost.PAUSE
@@ -111,9 +112,9 @@ class Session:
         if self.stream is not None:
             self.stream.notice(Refused(0, "LOG_DOWN", f"leases end while the log is down: {what}"))
 
-    def spawn(self, work: Awaitable[object]) -> None:
+    def spawn(self, work: Callable[..., Awaitable[object]], *args: Any) -> None:
         """Run in the background; a failure that ends ownership ends this session here."""
-        self.owner.parts.spawn(self.owner.guarded(work))
+        self.owner.parts.spawn(self.owner.guarded, partial(work, *args))
 
     # What a client says.
 
@@ -171,13 +172,13 @@ class Session:
             case Instruction(text=text):
                 owner.cuts += 1
                 self.turning.waiting += 1
-                self.spawn(self.turning.instruct(text, owner.cuts))
+                self.spawn(self.turning.instruct, text, owner.cuts)
             case Interrupt(reason=reason):
-                self.spawn(self._interrupt(seq, reason))
+                self.spawn(self._interrupt, seq, reason)
             case Feedback(success=success):
-                self.spawn(self._score(success=success, seq=seq))
+                self.spawn(self._score, success, seq)
             case Close():
-                self.spawn(owner.close("CLIENT"))
+                self.spawn(owner.close, "CLIENT")
 
     async def _interrupt(self, seq: int, reason: str) -> None:
         try:
@@ -186,7 +187,7 @@ class Session:
             if self.stream is not None:
                 self.stream.notice(Refused(seq, error.reason, str(error)))
 
-    async def _score(self, *, success: bool, seq: int) -> None:
+    async def _score(self, success: bool, seq: int) -> None:
         owner = self.owner
         attempt = max(owner.ledger.state.attempt, 1)
         reward = 1.0 if success else 0.0
@@ -245,7 +246,7 @@ class Session:
             if work is not None:
                 # Beside this loop: it may wait for a browser, or for the client to come back.
                 self._at_work = True
-                self.spawn(self._work(work))
+                self.spawn(self._work, work)
         await owner.steps.report(owner)
         if self._over(now):
             await owner.close("CLIENT_LOST" if self.left_at is None else "CLIENT_DONE")

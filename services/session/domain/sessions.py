@@ -160,10 +160,10 @@ class Sessions:
         session.lost_at = None
         try:
             message = ClientMessage(1, request)
-            await self._background.apart(owner, session.accept(client_id, message))
-            await self._background.apart(owner, session.turning.first(request.instruction))
+            await self._background.apart(owner, session.accept, client_id, message)
+            await self._background.apart(owner, session.turning.first, request.instruction)
         except PlatformError as error:
-            session.spawn(owner.close(error.reason))
+            session.spawn(owner.close, error.reason)
             raise
         except BaseException:
             session.detach(stream)
@@ -189,7 +189,7 @@ class Sessions:
         if request.secrets:
             session.owner.bodies.secrets = dict(request.secrets)
         session.attach(stream)
-        session.spawn(session.returned())
+        session.spawn(session.returned)
         await self._serve(session, stream, client_id, request.resume_token, requests)
 
     async def _serve(
@@ -243,7 +243,7 @@ class Sessions:
             if isinstance(message.message, Open | Resume):
                 raise InvalidRequest("OPEN_UNEXPECTED", "expected open or resume only once")
             check_message(message.message, limits)
-            known = await self._background.apart(session.owner, session.accept(client_id, message))
+            known = await self._background.apart(session.owner, session.accept, client_id, message)
             await stream.answer(Heard(Acknowledged(known)))
         if session.stream is stream:
             session.left_at = self._clock.monotonic()
@@ -287,7 +287,7 @@ class Sessions:
         await self._ownership.state(tenant, session_id)
         session = await self._ownership.owned(session_id)
         session.owner.check()
-        return await self._background.apart(session.owner, session.owner.interrupt(reason))
+        return await self._background.apart(session.owner, session.owner.interrupt, reason)
 
     async def close_session(self, tenant: str, session_id: str, reason: str) -> None:
         """End the session for good; nothing, where it is closed.
@@ -301,7 +301,7 @@ class Sessions:
         if state.status is SessionStatus.CLOSED:
             return
         session = await self._ownership.owned(session_id)
-        await self._background.apart(session.owner, session.owner.close(reason or "CLOSED"))
+        await self._background.apart(session.owner, session.owner.close, reason or "CLOSED")
 
     async def get(self, tenant: str, session_id: str) -> SessionState:
         """The last word on a session.
