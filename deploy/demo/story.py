@@ -150,7 +150,7 @@ class Story:
     ) -> None:
         """Kill the platform in mid-episode, start it again, and let the session come back."""
         task = errand(12, 6)
-        began = time.monotonic()
+        began, finished = time.monotonic(), False
         updates: list[Update] = []
         with ExitStack() as second:
             async with self._errand(task) as session:
@@ -162,12 +162,12 @@ class Story:
                         await asyncio.to_thread(first.kill)
                         await asyncio.to_thread(second.enter_context, platform(data_dir, settings))
                     if isinstance(update, Control) and update.kind is ControlKind.TURN_ENDED:
+                        finished = self._desk.done(task, self._desk.instances()[-1])
+                        await session.feedback(success=finished)
                         await session.close()
             await asyncio.to_thread(second.close)
         self._remember(session.session_id, updates)
         kinds = [update.kind for update in updates if isinstance(update, Control)]
-        instances = self._desk.instances()[-2:]
-        finished = self._desk.done(task, instances[-1])
         well = finished and ControlKind.ENVIRONMENT_LOST in kinds
         note = "resumed, told ENVIRONMENT_LOST, " + (
             "finished afresh" if finished else "not finished"

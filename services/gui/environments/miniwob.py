@@ -19,6 +19,7 @@ from services.gui.environments.clipboard import SharedClipboard
 from services.gui.environments.environment import PERFORMERS, BrowserEnvironment
 from services.gui.environments.provider import ChromiumProvider
 from services.gui.environments.settings import BrowserSettings
+from services.gui.environments.tab import BrowserTab
 from tectum.actions.types import (
     Action,
     GoTo,
@@ -39,9 +40,11 @@ _FURNITURE = ("#query", "#reward-display", "#click-canvas", "#sync-task-cover")
 
 _STYLE = (
     "#reward-display, #click-canvas { display: none !important; }"
-    # A click on the cover would begin another episode.
-    " #sync-task-cover { pointer-events: none !important; }"
+    # It covers the page once the episode is over, and a click on it would begin another.
+    " #sync-task-cover { visibility: hidden !important; pointer-events: none !important; }"
 )
+
+_ADDRESS = "miniwob://"
 
 _READY_MS_MAX = 3000.0
 
@@ -112,7 +115,10 @@ class MiniwobEnvironment(BrowserEnvironment):
 
     def _present(self, found: dict[str, Any]) -> dict[str, Any]:
         # The page's own address and title would tell the task's name; the scheme alone is its origin.
-        return {**found, "url": "miniwob://", "title": ""}
+        return {**found, "url": _ADDRESS, "title": ""}
+
+    def _address(self, tab: BrowserTab) -> str:
+        return _ADDRESS
 
     async def act(self, action: Action, seen: Screen | None, gate: Gate) -> ActResult:
         """Carry out one action; an episode that is over takes none."""

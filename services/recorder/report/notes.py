@@ -13,9 +13,15 @@ _CONTROL = {
     ControlKind.CLIENT_LOST: ("Caller gone", "warn"),
     ControlKind.CLIENT_RETURNED: ("Caller back", "good"),
 }
+INTERRUPTS = frozenset({"INTERRUPTED", "INSTRUCTION"})
+"""Reasons of a raised epoch by which a person stopped the agent; a close raises it, too."""
+
 _RAISED = {
-    "TAKEN_OVER": ("Taken over by another owner", "warn"),
+    "INTERRUPTED": ("Interrupted", "warn"),
     "INSTRUCTION": ("Stopped for a new instruction", "warn"),
+    "TAKEN_OVER": ("Taken over by another owner", "warn"),
+    "ENVIRONMENT_LOST": ("Held for a fresh environment", "warn"),
+    "CLIENT_RETURNED": ("Held for the caller's return", ""),
 }
 
 
@@ -37,7 +43,7 @@ def client_note(message: ClientMessageAccepted, offset_s: float) -> NoteView | N
 def control_note(message: Control, offset_s: float) -> NoteView | None:
     """What the owner of the session said; None for what shows elsewhere."""
     if message.kind is ControlKind.EPOCH_RAISED:
-        title, tone = _RAISED.get(message.reason, ("Interrupted", "warn"))
+        title, tone = _RAISED.get(message.reason, ("Held", ""))
         bodies = ", ".join(f"{r.body.home} {r.state.value}" for r in message.bodies)
         epoch = f"epoch {message.epoch.term}.{message.epoch.n}"
         stood = f"{epoch}; nothing older begins. {bodies}" if bodies else f"{epoch}."

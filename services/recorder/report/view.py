@@ -14,7 +14,7 @@ from services.recorder.report.model import (
     Picture,
     StepView,
 )
-from services.recorder.report.notes import client_note, control_note, score_note
+from services.recorder.report.notes import INTERRUPTS, client_note, control_note, score_note
 from services.recorder.report.steps import Step, picture_of
 from tectum.observations.types import Screen
 from tectum.protocol.messages import (
@@ -167,7 +167,7 @@ class Episode:
             case ControlKind.TURN_ENDED:
                 self._answer = message.answer or self._answer
             case ControlKind.EPOCH_RAISED:
-                self._interrupts += message.reason != "TAKEN_OVER"
+                self._interrupts += message.reason in INTERRUPTS
                 for step in self._steps.values():
                     step.overtaken(message.epoch)
         self._note(control_note(message, self._offset_s(at_ns)))
