@@ -186,7 +186,7 @@ class Scenario:
             others = [name for name in self.processes if self.random.random() < 0.5]
             return lambda victim: self._cut(victim, others, long_s)
         if kind == "apart":
-            return lambda victim: self._cut(victim, list(_EXECUTORS), long_s)
+            return lambda victim: self._apart(victim, long_s)
         if kind == "loyal":
             return lambda _: self._loyal(long_s)
         if kind == "outage":
@@ -201,6 +201,12 @@ class Scenario:
         self.world.say("cut", victim, f"from {' '.join(others)} for {length_s:.3f} s")
         self.world.network.cut([victim], [other for other in others if other != victim])
         self.world.after(length_s, self.world.network.heal)
+
+    def _apart(self, victim: str, length_s: float) -> None:
+        """Nothing passes; then the executors reach their owner, and it does not reach them yet."""
+        self._cut(victim, list(_EXECUTORS), length_s)
+        self.world.network.bar(victim, _EXECUTORS)
+        self.world.after(length_s + 2.5, self.world.network.unbar)
 
     def _loyal(self, length_s: float) -> None:
         """Executors are reached by the owner that opened their homes, and by no other replica."""

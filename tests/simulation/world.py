@@ -131,6 +131,7 @@ class World:
             tail=0, drop=0, duplicate=0, cancel=1, log_tail=0, lost_ack=0, batch=self.weather.batch
         )
         self.network.heal()
+        self.network.unbar()
 
     def _on_step(self, node: Node, callback: Callable[..., object]) -> None:
         owner = getattr(callback, "__self__", None)
@@ -147,6 +148,7 @@ class Network:
         self._world = world
         self._endpoints: dict[str, tuple[Node, dict[str, Handler]]] = {}
         self._cut: set[tuple[str, str]] = set()
+        self._barred: set[tuple[str, str]] = set()
         self._calls = 0
 
     def serve(self, address: str, node: Node, handlers: dict[str, Handler]) -> None:
@@ -160,6 +162,18 @@ class Network:
             for other in others:
                 self._cut.add((name, other))
                 self._cut.add((other, name))
+
+    def bar(self, source: str, targets: Iterable[str]) -> None:
+        """Let no call of `source` reach these; what they call at `source` is answered."""
+        self._barred.update((source, target) for target in targets)
+
+    def bars(self, source: Node, target: Node) -> bool:
+        """Whether calls in this direction do not arrive."""
+        return bool(self._barred) and (source.name, target.name) in self._barred
+
+    def unbar(self) -> None:
+        """Let every call through again."""
+        self._barred.clear()
 
     def heal(self) -> None:
         """Let everything through again."""
@@ -224,7 +238,10 @@ class _Call:
     def _arrive(self) -> None:
         world = self.world
         endpoint = world.network.endpoint(self.address)
-        if endpoint is not None and world.network.is_cut(self.source, endpoint[0]):
+        if endpoint is not None and (
+            world.network.is_cut(self.source, endpoint[0])
+            or world.network.bars(self.source, endpoint[0])
+        ):
             return
         if endpoint is None or not endpoint[0].alive:
             down = DependencyDown(

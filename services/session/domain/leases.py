@@ -33,7 +33,7 @@ class Leases:
         self._epochs[home, incarnation] = epoch
 
     def epoch_of(self, home: str, incarnation: int) -> Epoch | None:
-        """The epoch of the last grant; None where there was none."""
+        """The epoch of the last grant; None where there was none. Kept after `forget`: it may ask again."""
         return self._epochs.get((home, incarnation))
 
     def quiet_at(self, body: Body) -> float:
@@ -49,5 +49,4 @@ class Leases:
     def forget(self, body: Body) -> None:
         """It is gone."""
         self._granted.pop((body.home, body.incarnation), None)
-        self._epochs.pop((body.home, body.incarnation), None)
         self._asked.pop((body.home, body.incarnation), None)
