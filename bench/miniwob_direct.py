@@ -27,6 +27,7 @@ from tectum.demonstrations import parse_lesson
 from tectum.memory.v1 import memory_pb2
 from tectum.observations.types import Screen
 from tectum.plugins import (
+    Choice,
     Environment,
     EnvironmentProvider,
     Exemplar,
@@ -123,7 +124,9 @@ async def record(provider: EnvironmentProvider, task: str, folder: Path, verbose
         old.unlink()
     good = True
     for number, demonstration in enumerate(lesson.demonstrations):
-        environment = await provider.open(demonstration.environment, OpenOptions(KeptBlobs(), {}, True))
+        environment = await provider.open(
+            demonstration.environment, OpenOptions(KeptBlobs(), {}, True)
+        )
         try:
             instruction = demonstration.instruction or environment.instruction
             episode = await play(environment, instruction, script.Script(demonstration.steps))
@@ -152,9 +155,7 @@ def keep(exemplar: Exemplar, path: Path) -> None:
         step.screen.CopyFrom(wire.to_wire(screen, type(step.screen)))
         step.action.CopyFrom(wire.to_wire(action, type(step.action)))
     if exemplar.last_screen is not None:
-        message.last_screen.CopyFrom(
-            wire.to_wire(exemplar.last_screen, type(message.last_screen))
-        )
+        message.last_screen.CopyFrom(wire.to_wire(exemplar.last_screen, type(message.last_screen)))
     path.write_bytes(message.SerializeToString())
 
 
@@ -214,7 +215,7 @@ class Timed:
         self._inner = inner
         self.slowest = 0.0
 
-    async def decide(self, instruction: str, history: Sequence[PastStep], screen: Screen):
+    async def decide(self, instruction: str, history: Sequence[PastStep], screen: Screen) -> Choice:
         """Passed on."""
         began = time.perf_counter()
         choice = await self._inner.decide(instruction, history, screen)

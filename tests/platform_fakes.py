@@ -422,8 +422,7 @@ class Platform:
         self.wires.executors.pop(address, None)
         task = self._running.pop(address)
         task.cancel()
-        while not task.done():
-            await asyncio.sleep(0)
+        await asyncio.wait([task])
 
     def client(self, sessions: Sessions, tenant: str = "local") -> Client:
         client = Client(sessions, tenant)
@@ -434,8 +433,7 @@ class Platform:
         """Break the client's stream, as a lost connection does."""
         task = self._running.pop(f"client {id(client)}")
         task.cancel()
-        while not task.done():
-            await asyncio.sleep(0)
+        await asyncio.wait([task])
 
     async def opened(
         self,

@@ -100,18 +100,10 @@ async def consume(
     counts = counts if counts is not None else ConsumerCounts()
     marks = marks if marks is not None else HighWaterMarks(settings.marks_max)
     letters = DeadLetters(log, group, clock)
+    rng = rng or Random()  # noqa: S311
     while True:
         marks.rewind()
-        run = _Run(
-            settings,
-            group,
-            handle,
-            marks,
-            letters,
-            on_dead_letter,
-            counts,
-            rng or Random(),  # noqa: S311
-        )
+        run = _Run(settings, group, handle, marks, letters, on_dead_letter, counts, rng)
         try:
             async with log.subscribe(group, topics) as subscription:
                 await run.until_stopped(subscription)

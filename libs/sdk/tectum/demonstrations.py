@@ -22,8 +22,10 @@ _MAX_DEPTH = 5
 
 
 class DemonstrationError(ValueError):
-    """A demonstration does not follow the format; the message names the place, what was
-    expected, what came."""
+    """A demonstration does not follow the format.
+
+    The message names the place, what was expected, what came.
+    """
 
 
 @dataclass(frozen=True, slots=True)

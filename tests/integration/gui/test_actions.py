@@ -54,7 +54,9 @@ from tests.integration.gui.drive import Pages, driving
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(40)]
 # 40 s: the first test of the module starts Chromium, on a machine that may be busy.
 
-LOG = "<p id=log>-</p><script>const log=(t)=>{document.getElementById('log').textContent=t}</script>"
+LOG = (
+    "<p id=log>-</p><script>const log=(t)=>{document.getElementById('log').textContent=t}</script>"
+)
 
 
 async def test_click_kinds(browser: BrowserProvider, pages: Pages) -> None:
@@ -75,7 +77,9 @@ async def test_click_kinds(browser: BrowserProvider, pages: Pages) -> None:
         assert d.one("paragraph").text.endswith("click0 click0 dblclick0")
         await d.do(Click(at, modifiers=("Control", "shift")))
         assert d.one("paragraph").text.endswith("click0CS")
-        result = await d.do(Click(Point(ElementPoint(d.one("button").id, NormalisedPoint(0.1, 0.9)))))
+        result = await d.do(
+            Click(Point(ElementPoint(d.one("button").id, NormalisedPoint(0.1, 0.9))))
+        )
         assert result.touched == (d.one("button").box,)
 
 
@@ -278,7 +282,9 @@ async def test_upload(browser: BrowserProvider, pages: Pages) -> None:
 
 async def test_tabs_popups_and_history(browser: BrowserProvider, pages: Pages) -> None:
     pages.put("/two", "<h1>Second</h1><a href=/one>back to one</a>")
-    uri = pages.put("/one", "<h1>First</h1><a href=/two>here</a> <a href=/two target=_blank>beside</a>")
+    uri = pages.put(
+        "/one", "<h1>First</h1><a href=/two>here</a> <a href=/two target=_blank>beside</a>"
+    )
     async with driving(browser, uri) as d:
         await d.do(Click(d.at("link", "here")))
         assert d.one("heading").text == "Second"

@@ -35,7 +35,9 @@ async def test_golden_form(browser: BrowserProvider, pages: Pages) -> None:
       <details><summary>More</summary>Hidden words</details><div style="display:none">Never</div>
       <div style="visibility:hidden">Nor this</div><script>1</script>""")  # fmt: skip
     async with driving(browser, uri) as d:
-        assert golden(d) == """\
+        assert (
+            golden(d)
+            == """\
 heading text='Sign up' [bold]
 form
   text text='Mail'
@@ -51,6 +53,7 @@ form
   text name='More help' text='?'
 group
   button name='More' text='More'"""
+        )
 
 
 async def test_golden_table_list_and_shapes(browser: BrowserProvider, pages: Pages) -> None:
@@ -61,7 +64,9 @@ async def test_golden_table_list_and_shapes(browser: BrowserProvider, pages: Pag
       <div style="width:20px;height:20px;background:orange;border-radius:50%"></div>
       <div style="cursor:pointer"><i>Open</i> <span>it</span></div>""")  # fmt: skip
     async with driving(browser, uri) as d:
-        assert golden(d) == """\
+        assert (
+            golden(d)
+            == """\
 table
   generic
     row
@@ -87,6 +92,7 @@ graphics-symbol name='orange circle'
 generic name='Open it' [clickable]
   text text='Open' [italic]
   text text='it'"""
+        )
 
 
 async def test_nothing_of_the_source_is_shown(browser: BrowserProvider, pages: Pages) -> None:
@@ -194,12 +200,16 @@ async def test_secrets_leave_no_trace(browser: BrowserProvider, pages: Pages) ->
 
 async def test_a_huge_page_stays_small_and_quick(browser: BrowserProvider, pages: Pages) -> None:
     rows = "".join(f"<div><span>Row {n}</span><a href=#{n}>open</a></div>" for n in range(5000))
-    uri = pages.put("/huge", f"<h1>Huge</h1>{rows}<button style='position:fixed;right:0;top:0'>Last</button>")
+    uri = pages.put(
+        "/huge", f"<h1>Huge</h1>{rows}<button style='position:fixed;right:0;top:0'>Last</button>"
+    )
     async with driving(browser, uri) as d:
         assert len(d.screen.elements) <= 300
         assert d.screen.elements_omitted > 4000
         assert d.one("heading", "Huge").box is not None
-        assert d.one("button", "Last").box is not None, "what is in sight is found behind what is not"
+        assert d.one("button", "Last").box is not None, (
+            "what is in sight is found behind what is not"
+        )
         visible = [element.box is not None for element in d.screen.elements]
         assert visible == sorted(visible, reverse=True), "what is visible comes first"
         size = to_wire(d.screen, observation_pb2.Screen).ByteSize()

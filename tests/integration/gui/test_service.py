@@ -125,9 +125,7 @@ async def test_the_service_is_an_executor(tmp_path: Path) -> None:
             )
         )
         assert seen.screen.title == "Form"
-        await stub.CloseHome(
-            executor_pb2.CloseHomeRequest(session_id="s1", home=opened.body.home)
-        )
+        await stub.CloseHome(executor_pb2.CloseHomeRequest(session_id="s1", home=opened.body.home))
         with pytest.raises(NotFound) as lost:
             await stub.ObserveHome(
                 executor_pb2.ObserveHomeRequest(

@@ -12,9 +12,7 @@ from services.gui.environments.navigation import check_url
 from services.gui.environments.observation import without_secrets
 
 
-@given(
-    st.text(), st.text(), st.text(min_size=4, alphabet=st.characters(exclude_characters="•"))
-)
+@given(st.text(), st.text(), st.text(min_size=4, alphabet=st.characters(exclude_characters="•")))
 def test_no_secret_survives(before: str, after: str, secret: str) -> None:
     assert secret not in without_secrets(before + secret + after, [secret])
 

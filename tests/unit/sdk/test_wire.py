@@ -20,6 +20,7 @@ from tectum.event.v1 import (
 from tectum.geometry import Box
 from tectum.observations.types import Screen
 from tectum.protocol import messages as m
+from tectum.protocol.types import Epoch
 from tectum.wire import from_wire, to_wire
 
 PAIRS = [
@@ -72,7 +73,7 @@ def test_what_an_older_peer_left_out_is_the_default() -> None:
     message.action.done.SetInParent()
     message.epoch.term = 1
     message.body.home = "gui/0/1-a"
-    message.body.kind = 1
+    message.body.kind = 1  # type: ignore[assignment]
     plan = from_wire(message, m.Plan)
     assert plan.action == Action(Done())
     assert plan.target is None
@@ -89,8 +90,8 @@ def test_an_unspecified_enum_is_refused_by_name() -> None:
 
 
 def test_an_unknown_enum_of_a_newer_peer_is_refused_by_name() -> None:
-    message = to_wire(m.Decision("s", m.Epoch(1, 0), 1, m.Verdict.ASK), plan_pb2.Decision)
-    message.verdict = 99
+    message = to_wire(m.Decision("s", Epoch(1, 0), 1, m.Verdict.ASK), plan_pb2.Decision)
+    message.verdict = 99  # type: ignore[assignment]
     with pytest.raises(ValueError, match=r"tectum\.event\.v1\.Decision"):
         from_wire(message, m.Decision)
 
