@@ -247,7 +247,7 @@ class BrowserEnvironment:
             size=self._screen_size(),
             scale=self._settings.scale,
             screenshot=await self._shoot(tab),
-            tabs=self._tab_list(found["title"]),
+            tabs=self._tab_list(self._present(found)["title"]),
             settled=self._settled,
             secrets=self._options.secrets.values(),
         )
@@ -256,9 +256,17 @@ class BrowserEnvironment:
         """A chance to leave out what is not on a person's screen."""
         return found
 
+    def _address(self, tab: BrowserTab) -> str:
+        """What a tab's address bar says."""
+        return without_secrets(tab.page.url, self._options.secrets.values())
+
     def _tab_list(self, title: str) -> tuple[Tab, ...]:
         return tuple(
-            Tab(title if index == self._active else "", tab.page.url, active=index == self._active)
+            Tab(
+                title if index == self._active else "",
+                self._address(tab),
+                active=index == self._active,
+            )
             for index, tab in enumerate(self._tabs)
         )
 
@@ -273,7 +281,7 @@ class BrowserEnvironment:
             observation_id=str(self._observed),
             size=self._screen_size(),
             scale=self._settings.scale,
-            url=tab.page.url,
+            url=self._address(tab),
             tabs=self._tab_list(""),
             dialog="" if dialog is None else f"{dialog.type}: {dialog.message}",
         )
