@@ -253,7 +253,11 @@ class Induction:
             finders.append(tuple(found))
         values = []
         for n in range(len(first.texts)):
-            texts = explain_text([Typed(s, m.texts[n]) for s, m in zip(scenes, moves, strict=True)])
+            typed = [
+                Typed(replace(s, target=next(iter(m.positions), None), cache={}), m.texts[n])
+                for s, m in zip(scenes, moves, strict=True)
+            ]
+            texts = explain_text(typed)
             if not texts:
                 return None
             values.append(tuple(texts))

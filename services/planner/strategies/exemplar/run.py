@@ -197,6 +197,8 @@ class Run:
                 return way
             ids.append(element.id)
             told.append(f"{view.describe(position)} = {finder.say()}")
+        if ids:
+            scene = replace(scene, target=view.position[ids[0]], cache={})
         texts: list[str] = []
         for values in op.values:
             text = next((t for v in values if (t := v.text(scene)) is not None), None)

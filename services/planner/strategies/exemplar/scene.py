@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 
 from services.planner.strategies.exemplar.template import Slots
 from services.planner.strategies.views import FIELD_ROLES, View
+from tectum.observations.types import Element
 
 _PASSING = ("focused", "offscreen", "covered", "expanded", "collapsed")
 """States that come and go with what is done, so that they never tell which element is meant."""
+
+_WRITABLE = frozenset({"textbox", "searchbox"})
 
 _RANGE = 40
 """Of the elements that stand in a relation, only so many nearest ones count."""
@@ -32,6 +35,8 @@ class Scene:
     before: View | None = None
     last_id: str = ""
     """What the step before acted on."""
+    target: int | None = None
+    """The element that a text is for."""
     cache: dict[object, object] = field(default_factory=dict, compare=False, hash=False)
 
 
@@ -50,7 +55,7 @@ class Filter:
         element = scene.view.elements[i]
         return (
             (not self.role or element.role == self.role)
-            and (not self.state or self.state in element.states)
+            and (not self.state or self.state in element.states or self.state == fill_of(element))
             and not (self.fresh and element.id in scene.acted)
         )
 
@@ -79,10 +84,19 @@ class Filter:
         return " ".join(word for word in words if word)
 
 
+def fill_of(element: Element) -> str:
+    """Whether a field is `filled` or `empty`; nothing for what is no field, or keeps its value secret."""
+    if element.role not in _WRITABLE or "secret" in element.states:
+        return ""
+    return "filled" if element.value else "empty"
+
+
 def filters_of(scene: Scene, i: int) -> list[Filter]:
     """What an element can be filtered by, plainest first."""
     element = scene.view.elements[i]
     states = [state for state in element.states if state not in _PASSING]
+    fill = fill_of(element)
+    states += [fill] if fill else []
     found = [Filter(element.role)] + [Filter(element.role, state) for state in states]
     if "clickable" in element.states:
         found.append(Filter("", "clickable"))

@@ -32,7 +32,7 @@ __all__ = [
 
 
 def _role_cost(wanted: Filter) -> float:
-    cost = 0.0 if wanted.role else 0.25
+    cost = 0.25 if wanted.role in ("", "generic") else 0.0
     if wanted.state:
         # What is ticked or operated tells more of what is meant than how it looks.
         looks = wanted.state.startswith(("color:", "background:"))
@@ -268,7 +268,7 @@ class Extreme:
     @property
     def cost(self) -> float:
         """Dearer than an only one."""
-        return 2.0 + (0.9 if self.key != "number" else 0.0) + 0.5 * _role_cost(self.wanted)
+        return 2.3 + (0.6 if self.key != "number" else 0.0) + 0.5 * _role_cost(self.wanted)
 
     def find(self, scene: Scene) -> int | None:
         """The extreme one, the first of equals; None where none has a measure."""

@@ -171,6 +171,7 @@ TRANSFORMS: dict[str, Transform] = {
     "without sign": _untagged,
     "possessor": _possessor,
     "singular": _singular,
+    "without spaces": lambda text: "".join(text.split()) if " " in text else None,
     **{f"page of {size}": _page(size) for size in _PAGES},
     **{f"place on page of {size}": _on_page(size) for size in _PAGES},
     "reversed": lambda text: text[::-1] if len(text) > 1 else None,

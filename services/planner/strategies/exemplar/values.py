@@ -4,8 +4,9 @@ says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from services.planner.strategies.exemplar.scene import Filter, Scene
@@ -121,6 +122,21 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnLabel:
+    """What the field is called that a text is for."""
+
+    cost: float = 1.0
+
+    def text(self, scene: Scene) -> str | None:
+        """The label without punctuation around it."""
+        return None if scene.target is None else bare(scene.view.label(scene.target)) or None
+
+    def say(self) -> str:
+        """In words."""
+        return "the field's own label"
+
+
+@dataclass(frozen=True, slots=True)
 class Const:
     """The same in all demonstrations."""
 
@@ -232,20 +248,25 @@ def table(scene: Scene) -> dict[str, list[Value]]:
         return known
     found: dict[str, list[Value]] = {}
     for key, raw in scene.slots.texts.items():
-        for name, transform in TRANSFORMS.items():
-            text = transform(raw)
-            if text and (not name or text != raw):
-                found.setdefault(text, []).append(Slot(key, name))
+        _put_all(found, raw, partial(Slot, key))
     for key, entries in scene.slots.lists.items():
         if entries:
             found.setdefault("\n".join(entries), []).append(Entries(key))
+    own = OwnLabel().text(scene)
+    if own:
+        found.setdefault(own, []).append(OwnLabel())
     if scene.item is not None:
-        for name, transform in TRANSFORMS.items():
-            text = transform(scene.item)
-            if text and (not name or text != scene.item):
-                found.setdefault(text, []).append(Item(name))
+        _put_all(found, scene.item, Item)
     scene.cache["table"] = found
     return found
+
+
+def _put_all(found: dict[str, list[Value]], raw: str, made: Callable[[str], Value]) -> None:
+    """Put every text that a transform makes of `raw`, with its expression."""
+    for name, transform in TRANSFORMS.items():
+        text = transform(raw)
+        if text and (not name or text != raw):
+            found.setdefault(text, []).append(made(name))
 
 
 def plain_table(scene: Scene) -> dict[str, list[Value]]:
