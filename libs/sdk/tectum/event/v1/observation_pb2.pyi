@@ -47,7 +47,10 @@ class Element(_message.Message):
     """Id of the nearest ancestor in this tree; empty for a root."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Of checked, disabled, expanded, focused, pressed, readonly, required, secret, selected, offscreen, covered."""
+        """Of checked, clickable (shown by the pointer), collapsed, covered, disabled, expanded, focused, multiline, offscreen,
+        pressed, readonly, required, scrollable, secret, selected; how it looks: bold, italic, struck, underline,
+        color:NAME, background:NAME; and look:FINGERPRINT of a picture, equal where two pictures are equal.
+        """
 
     @_builtins.property
     def box(self) -> _common_pb2.Box:
