@@ -17,9 +17,11 @@ from libs.executor.lease import Lease
 from libs.executor.limits import ExecutorLimits
 from libs.executor.port import LastLink, Performed
 from libs.executor.rules import ExecutorRules
+from libs.executor.tracing import asking_lease, came, executing, taking, writing_started
 from libs.executor.writer import Writer
 from tectum.plugins import PluginError
 from tectum.protocol.messages import ActionIssued, Outcome, OutcomeStatus, Plan, Score, Started
+from tectum.protocol.types import Epoch
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ class Actor:
     def __init__(
         self,
         *,
+        name: str,
         link: LastLink,
         journal: Journal,
         writer: Writer,
@@ -54,6 +57,7 @@ class Actor:
         destroy: Callable[[Home], Awaitable[None]],
         spawn: Callable[[Awaitable[object]], None],
     ) -> None:
+        self._name = name
         self._link = link
         self._journal = journal
         self._writer = writer
@@ -66,7 +70,9 @@ class Actor:
     async def lane(self, home: Home) -> None:
         """Carry out what arrives for this home until it is gone."""
         while (item := await home.dequeue()) is not None:
-            await self._take(home, *item)
+            action, record = item
+            with taking(record, action.plan, self._name):
+                await self._take(home, action, record)
 
     async def refuse(self, home: Home, plan: Plan, reason: str, message: str) -> None:
         """Report a step that nobody began and nobody will."""
@@ -95,12 +101,16 @@ class Actor:
 
     async def _lease_for(self, home: Home, plan: Plan) -> Lease | None:
         """Wait for a lease of the plan's epoch; None once none can come (rule 13)."""
-        while home.alive and plan.epoch >= home.keeper.floor:
-            lease = home.keeper.lease
-            if lease is not None and lease.epoch == plan.epoch:
-                return lease
-            home.wake.set()
-            await home.keeper.change()
+        lease = _lease_at(home, plan.epoch)
+        if lease is not None:
+            return lease
+        with asking_lease(plan):
+            while home.alive and plan.epoch >= home.keeper.floor:
+                lease = _lease_at(home, plan.epoch)
+                if lease is not None:
+                    return lease
+                home.wake.set()
+                await home.keeper.change()
         return None
 
     async def _drop(self, home: Home, plan: Plan) -> None:
@@ -123,8 +133,9 @@ class Actor:
         if not self._rules.waits_for_acknowledgement():
             self._spawn(self._writer.started(started))
             return _BEGUN
-        position = await self._writer.started(started)
-        await self._journal.reached(position.partition, position.offset)
+        with writing_started(plan):
+            position = await self._writer.started(started)
+            await self._journal.reached(position.partition, position.offset)
         entry = self._journal.entry(plan.session_id, plan.step)
         if not self._rules.won(entry.started, home.mark) or entry.outcome is not None:
             return _LOST  # Another began it, or its outcome stands already: no effect may follow.
@@ -138,7 +149,9 @@ class Actor:
         done: list[Outcome | Performed] = []
 
         async def perform() -> None:
-            done.append(await self._perform(home, plan, gate))
+            with executing(plan) as executed:
+                done.append(await self._perform(home, plan, gate))
+                came(executed, done[0])
 
         try:
             async with asyncio.TaskGroup() as scope:
@@ -238,3 +251,11 @@ class Actor:
             home=home.body.home,
             incarnation=home.body.incarnation,
         )
+
+
+def _lease_at(home: Home, epoch: Epoch) -> Lease | None:
+    """The home's lease, if it is alive and of this epoch."""
+    if not home.alive or epoch < home.keeper.floor:
+        return None
+    lease = home.keeper.lease
+    return lease if lease is not None and lease.epoch == epoch else None

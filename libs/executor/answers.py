@@ -9,6 +9,7 @@ from libs.events.messages import decode
 from libs.events.port import EventLog
 from libs.events.topics import OUTCOMES
 from libs.executor.writer import Writer
+from libs.telemetry.trace import continuing
 from tectum.protocol.messages import Outcome, OutcomeStatus, Plan, Started
 
 
@@ -22,18 +23,18 @@ class LostAnswers:
         self._name = name
         self._log = log
         self._writer = writer
-        self._waiting: deque[Plan] = deque(maxlen=limit)
+        self._waiting: deque[tuple[Plan, str]] = deque(maxlen=limit)
         self._arrived = asyncio.Event()
         self.dropped = 0
 
-    def add(self, plan: Plan) -> None:
-        """Take an action that no home here takes; it may be somebody else's."""
+    def add(self, plan: Plan, traceparent: str) -> None:
+        """Take an action that no home here takes, of this trace; it may be somebody else's."""
         mine = plan.body.home.startswith(f"{self._name}/")
         if not mine or plan.body.incarnation > self._writer.incarnation:
             return
         if len(self._waiting) == self._waiting.maxlen:
             self.dropped += 1
-        self._waiting.append(plan)
+        self._waiting.append((plan, traceparent))
         self._arrived.set()
 
     async def run(self) -> None:
@@ -42,7 +43,9 @@ class LostAnswers:
             await self._arrived.wait()
             self._arrived.clear()
             while self._waiting:
-                await self._answer(self._waiting.popleft())
+                plan, traceparent = self._waiting.popleft()
+                with continuing(traceparent):
+                    await self._answer(plan)
 
     async def _answer(self, plan: Plan) -> None:
         """Nobody can begin it any more: its home is destroyed, and an earlier incarnation is fenced."""

@@ -138,6 +138,7 @@ class Executor:
             live=self._live,
         )
         actor = Actor(
+            name=self.name,
             link=self._link,
             journal=self._journal,
             writer=writer,
@@ -301,7 +302,7 @@ class Executor:
         parts, limit = self._parts, self._limits.lane_actions_max
         home = parts.homes.find(action.plan.body.home)
         if home is None:
-            parts.lost.add(action.plan)
+            parts.lost.add(action.plan, record.event.traceparent)
         elif not home.enqueue(action, record, limit):
             message = f"{limit} actions wait already"
             self._spawn(parts.actor.refuse(home, action.plan, "LANE_FULL", message))

@@ -10,6 +10,7 @@ from libs.events.topics import EXECUTORS, OUTCOMES
 from libs.executor.port import LastLink
 from libs.executor.rules import ExecutorRules
 from libs.executor.writer import Writer
+from libs.telemetry.trace import continuing
 from tectum.protocol.messages import ExecutorCheckpoint, Outcome, OutcomeStatus, Started
 
 
@@ -38,16 +39,19 @@ async def recover(
     for partition in range(await log.partitions(OUTCOMES)):
         ends[partition] = await log.end_offset(OUTCOMES, partition)
         begun = await _open(name, log, partition, start.get(str(partition), 0), ends[partition])
-        for started in begun:
+        for started, traceparent in begun:
             if started.incarnation < writer.incarnation:
                 unknown += 1
-                await writer.outcome(_unknown(started))
+                with continuing(traceparent):
+                    await writer.outcome(_unknown(started))
     return Recovered(ends, unknown)
 
 
-async def _open(name: str, log: EventLog, partition: int, start: int, end: int) -> list[Started]:
-    """The first STARTED of each step of this executor's homes that has no outcome, oldest first."""
-    begun: dict[tuple[str, int], Started] = {}
+async def _open(
+    name: str, log: EventLog, partition: int, start: int, end: int
+) -> list[tuple[Started, str]]:
+    """The first STARTED of each step of this executor's homes without an outcome, with its traceparent, oldest first."""
+    begun: dict[tuple[str, int], tuple[Started, str]] = {}
     first: set[tuple[str, int]] = set()
     async for record in log.read(OUTCOMES, partition, start=start, end=end):
         message = decode(record.event, screens=False)
@@ -55,7 +59,7 @@ async def _open(name: str, log: EventLog, partition: int, start: int, end: int) 
             step = (message.session_id, message.step)
             if step not in first and message.home.startswith(f"{name}/"):
                 first.add(step)
-                begun[step] = message
+                begun[step] = message, record.event.traceparent
         elif isinstance(message, Outcome):
             begun.pop((message.session_id, message.step), None)
     return list(begun.values())

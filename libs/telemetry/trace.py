@@ -27,6 +27,7 @@ __all__ = [
     "Attributes",
     "child_context",
     "consumer_span",
+    "continuing",
     "current_traceparent",
     "fail",
     "producer_span",
@@ -86,6 +87,16 @@ def child_context(traceparent: str) -> Context:
     except ValueError:
         return _EMPTY
     return set_span_in_context(NonRecordingSpan(parent), _EMPTY) if parent.is_valid else _EMPTY
+
+
+@contextmanager
+def continuing(traceparent: str) -> Iterator[None]:
+    """Make the span that `traceparent` names, made elsewhere or earlier, the current one of the block."""
+    token = otel_context.attach(child_context(traceparent))
+    try:
+        yield
+    finally:
+        otel_context.detach(token)
 
 
 def fail(failed: Span, error: BaseException) -> None:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 
 from libs.events import messages
 from libs.host import Host
+from libs.telemetry.trace import continuing
 from services.session.domain.sessions import Sessions
 from services.session.executors import GrpcExecutorGateway
 from services.session.reactor import SessionReactor
@@ -34,6 +35,7 @@ async def running(host: Host, settings: SessionSettings) -> AsyncIterator[None]:
         new_token=lambda: secrets.token_urlsafe(32),
         address=host.address,
         limits=settings.limits(),
+        traced=continuing,
     )
     session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(sessions), host.server)
     session_pb2_grpc.add_LeaseServiceServicer_to_server(LeaseServicer(sessions), host.server)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+from opentelemetry import trace
+
 from libs.errors import InvalidRequest
 from libs.events.messages import TYPE_PREFIX
 from libs.rpc.call import current_tenant
+from libs.telemetry import names
+from libs.telemetry.trace import current_traceparent
 from services.session.domain.messages import (
     Acknowledged,
     ClientMessage,
@@ -39,11 +43,15 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         self, request_iterator: AsyncIterator[session_pb2.ConverseRequest], context: Any
     ) -> None:
         """One session, both ways."""
+        called = trace.get_current_span()
 
         async def send(heard: Heard) -> None:
+            if isinstance(heard.body, Opened):
+                called.set_attribute(names.GEN_AI_CONVERSATION, heard.body.session_id)
             await context.write(response_of(heard))
 
-        await self._sessions.converse(current_tenant(), _messages(request_iterator), send)
+        requests, parent = _messages(request_iterator), current_traceparent()
+        await self._sessions.converse(current_tenant(), requests, send, parent)
 
     async def Interrupt(
         self, request: session_pb2.InterruptRequest, context: Any

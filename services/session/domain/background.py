@@ -58,7 +58,8 @@ class Background:
 
         async def owned() -> T:
             try:
-                return await work(*args)
+                with owner.parts.traced(owner.ledger.state.traceparent):
+                    return await work(*args)
             except PlatformError as error:
                 if isinstance(error, Conflict) or error.reason == "LOG_DOWN":
                     owner.drop(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -62,6 +63,8 @@ class Parts:
     spawn: Spawn
     on_fault: Callable[[Exception], None]
     """Told of what nobody expected."""
+    traced: Callable[[str], AbstractContextManager[object]] = nullcontext
+    """Makes what happens in the block part of the trace that a traceparent names."""
 
 
 class Owner:
@@ -134,7 +137,8 @@ class Owner:
     async def guarded(self, work: Callable[[], Awaitable[object]]) -> None:
         """Run background work; what makes ownership impossible ends it."""
         try:
-            await work()
+            with self.parts.traced(self.ledger.state.traceparent):
+                await work()
         except PlatformError as error:
             self.drop(error)
         except Exception as error:  # noqa: BLE001 - one session's bug must not end the others

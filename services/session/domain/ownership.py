@@ -77,15 +77,15 @@ class Ownership:
             raise NotFound("SESSION_NOT_FOUND", f"no session {session_id!r}")
         return state
 
-    async def create(self, tenant: str, request: Open, token: str) -> Session:
+    async def create(self, tenant: str, request: Open, token: str, traceparent: str) -> Session:
         """Write a new session down before anything is done for it."""
         self._opening[tenant] += 1
         try:
-            return await self._background.to_end(self._create, tenant, request, token)
+            return await self._background.to_end(self._create, tenant, request, token, traceparent)
         finally:
             self._opening[tenant] -= 1
 
-    async def _create(self, tenant: str, request: Open, token: str) -> Session:
+    async def _create(self, tenant: str, request: Open, token: str, traceparent: str) -> Session:
         """Write the session down before anything is done for it."""
         session_id = self._parts.new_id()
         starts = {
@@ -107,9 +107,11 @@ class Ownership:
             starts=starts,
             owner_address=self._parts.address,
             secret_names=tuple(sorted(request.secrets)),
+            traceparent=traceparent,
         )
         ledger = Ledger(producer, self._parts.codec, self._parts.clock, self._parts.limits, state)
-        await ledger.save()
+        with self._parts.traced(traceparent):
+            await ledger.save()
         owner = Owner(
             self._parts,
             ledger,
@@ -121,13 +123,14 @@ class Ownership:
         session = self._enter(owner)
         session.lost_at = self._parts.clock.monotonic()  # Until a stream is attached.
         session.ready(None)
-        await ledger.control(
-            ControlKind.OPENED,
-            environment=state.environment,
-            instruction=state.instruction,
-            agent=state.agent,
-            lesson=request.agent.lesson,
-        )
+        with self._parts.traced(traceparent):
+            await ledger.control(
+                ControlKind.OPENED,
+                environment=state.environment,
+                instruction=state.instruction,
+                agent=state.agent,
+                lesson=request.agent.lesson,
+            )
         return session
 
     async def owned(self, session_id: str) -> Session:

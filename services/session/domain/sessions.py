@@ -7,6 +7,7 @@ import hmac
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from libs.errors import (
     InvalidRequest,
@@ -31,6 +32,7 @@ from services.session.domain.messages import (
     Interrupted,
     Open,
     Opened,
+    Refused,
     Resume,
 )
 from services.session.domain.owner import Parts
@@ -71,6 +73,7 @@ class Sessions:
         address: str,
         limits: SessionLimits | None = None,
         rules: SessionRules | None = None,
+        traced: Callable[[str], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._log = log
         self._codec = codec
@@ -90,6 +93,7 @@ class Sessions:
             new_id=new_id,
             spawn=self._background.spawn,
             on_fault=self._background.fault,
+            traced=traced,
         )
         self._directory = Directory(clock, self._limits.listed_max)
         self._ownership = Ownership(parts, self._background, self._directory, rng)
@@ -122,12 +126,16 @@ class Sessions:
     # Streams.
 
     async def converse(
-        self, tenant: str, requests: AsyncIterator[ClientMessage], send: Send
+        self,
+        tenant: str,
+        requests: AsyncIterator[ClientMessage],
+        send: Send,
+        traceparent: str = "",
     ) -> None:
         """Serve one stream until the session closes, the client leaves, or a newer stream replaces it.
 
         Cancelling it is the loss of the client. A client that only stops sending goes on hearing, and
-        the session closes with its turn.
+        the session closes with its turn. A session that it opens belongs to the trace of `traceparent`.
 
         Raises:
             PlatformError: as SessionService.Converse lists.
@@ -136,7 +144,7 @@ class Sessions:
         first = await anext(requests, None)
         match first:
             case ClientMessage(message=Open()):
-                await self._open(tenant, first, requests, send)
+                await self._open(tenant, first, requests, send, traceparent)
             case ClientMessage(message=Resume() as resume):
                 await self._resume(tenant, resume, requests, send)
             case _:
@@ -145,7 +153,12 @@ class Sessions:
                 )
 
     async def _open(
-        self, tenant: str, first: ClientMessage, requests: AsyncIterator[ClientMessage], send: Send
+        self,
+        tenant: str,
+        first: ClientMessage,
+        requests: AsyncIterator[ClientMessage],
+        send: Send,
+        traceparent: str,
     ) -> None:
         request = first.message
         if not isinstance(request, Open):
@@ -153,7 +166,7 @@ class Sessions:
         check_open(request, self._limits)
         self._ownership.admit(tenant)
         client_id, token = request.client_id or DEFAULT_CLIENT, self._new_token()
-        session = await self._ownership.create(tenant, request, token)
+        session = await self._ownership.create(tenant, request, token, traceparent)
         owner = session.owner
         stream = self._stream(session.owner.ledger.state, owner.ledger.state.starts, send)
         session.attach(stream)
@@ -243,8 +256,15 @@ class Sessions:
             if isinstance(message.message, Open | Resume):
                 raise InvalidRequest("OPEN_UNEXPECTED", "expected open or resume only once")
             check_message(message.message, limits)
-            known = await self._background.apart(session.owner, session.accept, client_id, message)
-            await stream.answer(Heard(Acknowledged(known)))
+            try:
+                known = await self._background.apart(
+                    session.owner, session.accept, client_id, message
+                )
+            except WrongState as error:
+                # The stream goes on to CLOSED: a message that crossed it must not cut it off.
+                await stream.answer(Heard(Refused(message.client_seq, error.reason, str(error))))
+            else:
+                await stream.answer(Heard(Acknowledged(known)))
         if session.stream is stream:
             session.left_at = self._clock.monotonic()
         session.owner.wake.set()

@@ -187,6 +187,7 @@ class SessionState:
     starts: Mapping[str, int] = field(default_factory=dict)
     owner_address: str = ""
     secret_names: tuple[str, ...] = ()
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

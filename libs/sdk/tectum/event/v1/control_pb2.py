@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from tectum.event.v1 import common_pb2 as tectum_dot_event_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtectum/event/v1/control.proto\x12\x0ftectum.event.v1\x1a\x1ctectum/event/v1/common.proto\"\\\n\nBodyReport\x12#\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x15.tectum.event.v1.Body\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.tectum.event.v1.BodyState\"\xbe\x02\n\x07\x43ontrol\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12%\n\x05\x65poch\x18\x02 \x01(\x0b\x32\x16.tectum.event.v1.Epoch\x12*\n\x04kind\x18\x03 \x01(\x0e\x32\x1c.tectum.event.v1.ControlKind\x12+\n\x06\x62odies\x18\x04 \x03(\x0b\x32\x1b.tectum.event.v1.BodyReport\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x15\n\rowner_address\x18\x07 \x01(\t\x12\x0e\n\x06tenant\x18\x08 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\t \x01(\t\x12\x13\n\x0binstruction\x18\n \x01(\t\x12\r\n\x05\x61gent\x18\x0b \x01(\t\x12\x0e\n\x06lesson\x18\x0c \x01(\t\x12\x0e\n\x06\x61nswer\x18\r \x01(\t\"\xdd\x04\n\x0cSessionState\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12%\n\x05\x65poch\x18\x03 \x01(\x0b\x32\x16.tectum.event.v1.Epoch\x12\x0c\n\x04step\x18\x04 \x01(\x04\x12.\n\x06status\x18\x05 \x01(\x0e\x32\x1e.tectum.event.v1.SessionStatus\x12%\n\x06\x62odies\x18\x06 \x03(\x0b\x32\x15.tectum.event.v1.Body\x12;\n\x07\x63ursors\x18\x07 \x03(\x0b\x32*.tectum.event.v1.SessionState.CursorsEntry\x12\x13\n\x0b\x65nvironment\x18\x08 \x01(\t\x12\x13\n\x0binstruction\x18\t \x01(\t\x12\r\n\x05\x61gent\x18\n \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x0b \x01(\r\x12\x1b\n\x13resume_token_sha256\x18\x0c \x01(\t\x12\x11\n\topened_at\x18\r \x01(\x01\x12\x0f\n\x07working\x18\x0e \x01(\x08\x12\x0e\n\x06reason\x18\x0f \x01(\t\x12\x39\n\x06starts\x18\x10 \x03(\x0b\x32).tectum.event.v1.SessionState.StartsEntry\x12\x15\n\rowner_address\x18\x11 \x01(\t\x12\x14\n\x0csecret_names\x18\x12 \x03(\t\x1a.\n\x0c\x43ursorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a-\n\x0bStartsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\x92\x01\n\x10TrajectorySealed\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x14\n\x0cmanifest_key\x18\x03 \x01(\t\x12\x0f\n\x07success\x18\x04 \x01(\x08\x12\x0e\n\x06lesson\x18\x05 \x01(\t\x12\x13\n\x0binstruction\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t*p\n\tBodyState\x12\x1a\n\x16\x42ODY_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42ODY_STATE_CONFIRMED\x10\x01\x12\x15\n\x11\x42ODY_STATE_KILLED\x10\x02\x12\x16\n\x12\x42ODY_STATE_EXPIRED\x10\x03*\xfc\x01\n\x0b\x43ontrolKind\x12\x1c\n\x18\x43ONTROL_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43ONTROL_KIND_OPENED\x10\x01\x12\x1d\n\x19\x43ONTROL_KIND_EPOCH_RAISED\x10\x02\x12!\n\x1d\x43ONTROL_KIND_ENVIRONMENT_LOST\x10\x03\x12\x1b\n\x17\x43ONTROL_KIND_TURN_ENDED\x10\x04\x12\x17\n\x13\x43ONTROL_KIND_CLOSED\x10\x05\x12\x1c\n\x18\x43ONTROL_KIND_CLIENT_LOST\x10\x06\x12 \n\x1c\x43ONTROL_KIND_CLIENT_RETURNED\x10\x07*c\n\rSessionStatus\x12\x1e\n\x1aSESSION_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13SESSION_STATUS_OPEN\x10\x01\x12\x19\n\x15SESSION_STATUS_CLOSED\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtectum/event/v1/control.proto\x12\x0ftectum.event.v1\x1a\x1ctectum/event/v1/common.proto\"\\\n\nBodyReport\x12#\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x15.tectum.event.v1.Body\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.tectum.event.v1.BodyState\"\xbe\x02\n\x07\x43ontrol\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12%\n\x05\x65poch\x18\x02 \x01(\x0b\x32\x16.tectum.event.v1.Epoch\x12*\n\x04kind\x18\x03 \x01(\x0e\x32\x1c.tectum.event.v1.ControlKind\x12+\n\x06\x62odies\x18\x04 \x03(\x0b\x32\x1b.tectum.event.v1.BodyReport\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x15\n\rowner_address\x18\x07 \x01(\t\x12\x0e\n\x06tenant\x18\x08 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\t \x01(\t\x12\x13\n\x0binstruction\x18\n \x01(\t\x12\r\n\x05\x61gent\x18\x0b \x01(\t\x12\x0e\n\x06lesson\x18\x0c \x01(\t\x12\x0e\n\x06\x61nswer\x18\r \x01(\t\"\xf2\x04\n\x0cSessionState\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12%\n\x05\x65poch\x18\x03 \x01(\x0b\x32\x16.tectum.event.v1.Epoch\x12\x0c\n\x04step\x18\x04 \x01(\x04\x12.\n\x06status\x18\x05 \x01(\x0e\x32\x1e.tectum.event.v1.SessionStatus\x12%\n\x06\x62odies\x18\x06 \x03(\x0b\x32\x15.tectum.event.v1.Body\x12;\n\x07\x63ursors\x18\x07 \x03(\x0b\x32*.tectum.event.v1.SessionState.CursorsEntry\x12\x13\n\x0b\x65nvironment\x18\x08 \x01(\t\x12\x13\n\x0binstruction\x18\t \x01(\t\x12\r\n\x05\x61gent\x18\n \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x0b \x01(\r\x12\x1b\n\x13resume_token_sha256\x18\x0c \x01(\t\x12\x11\n\topened_at\x18\r \x01(\x01\x12\x0f\n\x07working\x18\x0e \x01(\x08\x12\x0e\n\x06reason\x18\x0f \x01(\t\x12\x39\n\x06starts\x18\x10 \x03(\x0b\x32).tectum.event.v1.SessionState.StartsEntry\x12\x15\n\rowner_address\x18\x11 \x01(\t\x12\x14\n\x0csecret_names\x18\x12 \x03(\t\x12\x13\n\x0btraceparent\x18\x13 \x01(\t\x1a.\n\x0c\x43ursorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a-\n\x0bStartsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\x92\x01\n\x10TrajectorySealed\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x14\n\x0cmanifest_key\x18\x03 \x01(\t\x12\x0f\n\x07success\x18\x04 \x01(\x08\x12\x0e\n\x06lesson\x18\x05 \x01(\t\x12\x13\n\x0binstruction\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t*p\n\tBodyState\x12\x1a\n\x16\x42ODY_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42ODY_STATE_CONFIRMED\x10\x01\x12\x15\n\x11\x42ODY_STATE_KILLED\x10\x02\x12\x16\n\x12\x42ODY_STATE_EXPIRED\x10\x03*\xfc\x01\n\x0b\x43ontrolKind\x12\x1c\n\x18\x43ONTROL_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43ONTROL_KIND_OPENED\x10\x01\x12\x1d\n\x19\x43ONTROL_KIND_EPOCH_RAISED\x10\x02\x12!\n\x1d\x43ONTROL_KIND_ENVIRONMENT_LOST\x10\x03\x12\x1b\n\x17\x43ONTROL_KIND_TURN_ENDED\x10\x04\x12\x17\n\x13\x43ONTROL_KIND_CLOSED\x10\x05\x12\x1c\n\x18\x43ONTROL_KIND_CLIENT_LOST\x10\x06\x12 \n\x1c\x43ONTROL_KIND_CLIENT_RETURNED\x10\x07*c\n\rSessionStatus\x12\x1e\n\x1aSESSION_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13SESSION_STATUS_OPEN\x10\x01\x12\x19\n\x15SESSION_STATUS_CLOSED\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,22 +36,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSIONSTATE_CURSORSENTRY']._serialized_options = b'8\001'
   _globals['_SESSIONSTATE_STARTSENTRY']._loaded_options = None
   _globals['_SESSIONSTATE_STARTSENTRY']._serialized_options = b'8\001'
-  _globals['_BODYSTATE']._serialized_start=1252
-  _globals['_BODYSTATE']._serialized_end=1364
-  _globals['_CONTROLKIND']._serialized_start=1367
-  _globals['_CONTROLKIND']._serialized_end=1619
-  _globals['_SESSIONSTATUS']._serialized_start=1621
-  _globals['_SESSIONSTATUS']._serialized_end=1720
+  _globals['_BODYSTATE']._serialized_start=1273
+  _globals['_BODYSTATE']._serialized_end=1385
+  _globals['_CONTROLKIND']._serialized_start=1388
+  _globals['_CONTROLKIND']._serialized_end=1640
+  _globals['_SESSIONSTATUS']._serialized_start=1642
+  _globals['_SESSIONSTATUS']._serialized_end=1741
   _globals['_BODYREPORT']._serialized_start=80
   _globals['_BODYREPORT']._serialized_end=172
   _globals['_CONTROL']._serialized_start=175
   _globals['_CONTROL']._serialized_end=493
   _globals['_SESSIONSTATE']._serialized_start=496
-  _globals['_SESSIONSTATE']._serialized_end=1101
-  _globals['_SESSIONSTATE_CURSORSENTRY']._serialized_start=1008
-  _globals['_SESSIONSTATE_CURSORSENTRY']._serialized_end=1054
-  _globals['_SESSIONSTATE_STARTSENTRY']._serialized_start=1056
-  _globals['_SESSIONSTATE_STARTSENTRY']._serialized_end=1101
-  _globals['_TRAJECTORYSEALED']._serialized_start=1104
-  _globals['_TRAJECTORYSEALED']._serialized_end=1250
+  _globals['_SESSIONSTATE']._serialized_end=1122
+  _globals['_SESSIONSTATE_CURSORSENTRY']._serialized_start=1029
+  _globals['_SESSIONSTATE_CURSORSENTRY']._serialized_end=1075
+  _globals['_SESSIONSTATE_STARTSENTRY']._serialized_start=1077
+  _globals['_SESSIONSTATE_STARTSENTRY']._serialized_end=1122
+  _globals['_TRAJECTORYSEALED']._serialized_start=1125
+  _globals['_TRAJECTORYSEALED']._serialized_end=1271
 # @@protoc_insertion_point(module_scope)

@@ -243,6 +243,7 @@ class SessionState(_message.Message):
     STARTS_FIELD_NUMBER: _builtins.int
     OWNER_ADDRESS_FIELD_NUMBER: _builtins.int
     SECRET_NAMES_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     tenant: _builtins.str
     step: _builtins.int
@@ -261,6 +262,8 @@ class SessionState(_message.Message):
     """Why it was closed."""
     owner_address: _builtins.str
     """host:port of the owner that wrote this."""
+    traceparent: _builtins.str
+    """W3C trace context of the call that opened the session: whatever its owners do is part of that trace."""
     @_builtins.property
     def epoch(self) -> _common_pb2.Epoch: ...
     @_builtins.property
@@ -300,10 +303,11 @@ class SessionState(_message.Message):
         starts: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         owner_address: _builtins.str = ...,
         secret_names: _abc.Iterable[_builtins.str] | None = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attempt", b"attempt", "bodies", b"bodies", "cursors", b"cursors", "environment", b"environment", "epoch", b"epoch", "instruction", b"instruction", "opened_at", b"opened_at", "owner_address", b"owner_address", "reason", b"reason", "resume_token_sha256", b"resume_token_sha256", "secret_names", b"secret_names", "session_id", b"session_id", "starts", b"starts", "status", b"status", "step", b"step", "tenant", b"tenant", "working", b"working"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attempt", b"attempt", "bodies", b"bodies", "cursors", b"cursors", "environment", b"environment", "epoch", b"epoch", "instruction", b"instruction", "opened_at", b"opened_at", "owner_address", b"owner_address", "reason", b"reason", "resume_token_sha256", b"resume_token_sha256", "secret_names", b"secret_names", "session_id", b"session_id", "starts", b"starts", "status", b"status", "step", b"step", "tenant", b"tenant", "traceparent", b"traceparent", "working", b"working"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
