@@ -79,8 +79,7 @@ def explain_element(sights: Sequence[Sight], *, looping: bool) -> list[Finder]:
     for finder in _proposals(first, constants, looping=looping):
         if finder not in kept and all(_true(finder, sight) for sight in sights):
             kept[finder] = None
-    found = sorted((_only(finder, sights) for finder in kept), key=lambda finder: finder.cost)
-    return found[:MOST]
+    return sorted(kept, key=lambda finder: finder.cost)[:MOST]
 
 
 def explain_text(typed: Sequence[Typed]) -> list[Value]:
@@ -163,15 +162,6 @@ def _same(sight: Sight, found: int) -> bool:
     view = sight.scene.view
     nested = view.inside(found, sight.position) or view.inside(sight.position, found)
     return nested and bare(view.text_of(found)) == bare(view.text_of(sight.position))
-
-
-def _only(finder: Finder, sights: Sequence[Sight]) -> Finder:
-    """Say of a numbered element that it was the only one of its kind, where it always was."""
-    if not isinstance(finder, Nth) or finder.value is not None or finder.by_turn:
-        return finder
-    if all(len(finder.wanted.positions(sight.scene)) == 1 for sight in sights):
-        return Nth(finder.wanted, 0, alone=True)
-    return finder
 
 
 def _shared_texts(sights: Sequence[Sight]) -> Mapping[str, float]:
@@ -341,6 +331,8 @@ def _by_place(
         if i not in found:
             continue
         n = found.index(i)
+        if len(found) == 1:
+            yield Nth(wanted, 0, alone=True)
         yield Nth(wanted, n)
         yield Nth(wanted, n - len(found))
         if looping and not wanted.fresh:
@@ -350,13 +342,18 @@ def _by_place(
             if place is not None and place in (n, n - len(found)):
                 for value in cheapest((v for v in values if _tells_place(v)), 2):
                     yield Nth(wanted, value=value)
-        if scene.before is not None:
-            old = scene.before.position
-            fresh = [j for j in found if scene.view.elements[j].id not in old]
-            if i in fresh and fresh.index(i) < _PICKS:
-                yield New(wanted, fresh.index(i))
-            if i in fresh and fresh.index(i) == len(fresh) - 1:
-                yield New(wanted, -1)
+        yield from _by_news(scene, i, wanted, found)
+
+
+def _by_news(scene: Scene, i: int, wanted: Filter, found: Sequence[int]) -> Iterator[Finder]:
+    """By its place among what the step before brought up."""
+    if scene.before is None:
+        return
+    fresh = [j for j in found if scene.view.elements[j].id not in scene.before.position]
+    if i in fresh and fresh.index(i) < _PICKS:
+        yield New(wanted, fresh.index(i))
+    if i in fresh and fresh.index(i) == len(fresh) - 1:
+        yield New(wanted, -1)
 
 
 def _tells_place(value: Value) -> bool:

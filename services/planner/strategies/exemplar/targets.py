@@ -188,7 +188,7 @@ class Nth:
     value: Value | None = None
     by_turn: bool = False
     alone: bool = False
-    """In all demonstrations it was the only one."""
+    """It is the only one of its kind; where there are several, none is meant."""
 
     @property
     def cost(self) -> float:
@@ -207,6 +207,8 @@ class Nth:
     def find(self, scene: Scene) -> int | None:
         """The element at the place."""
         found = self.wanted.positions(scene)
+        if self.alone and len(found) != 1:
+            return None
         place: int | None = self.place
         if self.value is not None:
             text = self.value.text(scene)
@@ -296,17 +298,17 @@ def _measure(view: View, i: int, key: str) -> float | None:
     return {"area": box.width * box.height, "height": box.height, "x": box.x, "y": box.y}[key]
 
 
-ROLE_WORDS: Mapping[str, tuple[str, bool | None]] = {
-    "text": ("textbox", False),
-    "input": ("textbox", None),
-    "textarea": ("textbox", True),
-    "text area": ("textbox", True),
-    "dropdown": ("combobox", None),
-    "drop-down": ("combobox", None),
-    "image": ("img", None),
-    "picture": ("img", None),
+ROLE_WORDS: Mapping[str, tuple[str, str]] = {
+    "text": ("textbox", "!multiline"),
+    "input": ("textbox", "!multiline"),
+    "textarea": ("textbox", "multiline"),
+    "text area": ("textbox", "multiline"),
+    "dropdown": ("combobox", ""),
+    "drop-down": ("combobox", ""),
+    "image": ("img", ""),
+    "picture": ("img", ""),
 }
-"""What people call widgets by another name than their role, and whether they mean the tallest or lowest."""
+"""What people call widgets by another name than their role, with a state that it has, or has not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,17 +323,19 @@ class OfRole:
         return self.value.cost + 0.2
 
     def find(self, scene: Scene) -> int | None:
-        """The first of them, or the tallest or lowest where the word tells kinds of one role apart."""
+        """The first of them that can be pointed at."""
         text = self.value.text(scene)
         if not text:
             return None
         word = bare(text)
-        role, tall = ROLE_WORDS.get(word, (word, None))
-        found = prefer_visible(scene, Filter(role).positions(scene))
-        if tall is None or not found:
-            return _picked(found, 0)
-        heights = [(box.height, -i) for i in found if (box := scene.view.elements[i].box)]
-        return -(max(heights) if tall else min((h, n) for h, n in heights))[1] if heights else None
+        role, state = ROLE_WORDS.get(word, (word, ""))
+        found = [
+            i
+            for i in Filter(role).positions(scene)
+            if not state
+            or (state.lstrip("!") in scene.view.elements[i].states) == (state[0] != "!")
+        ]
+        return _picked(prefer_visible(scene, found), 0)
 
     def say(self) -> str:
         """In words."""
