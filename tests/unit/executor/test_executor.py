@@ -1,5 +1,7 @@
 """The executor kit over the real log in memory: effects once, holds, recovery, bounds."""
 
+# ruff: noqa: ASYNC110 - what is waited for is in the log or at a fake, and has no event to wait on
+
 from __future__ import annotations
 
 import asyncio

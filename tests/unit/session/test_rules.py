@@ -1,5 +1,7 @@
 """The owner's rules over the real log in memory: terms, leases, interrupts, identity."""
 
+# ruff: noqa: ASYNC110 - what is waited for is in the log or at a fake, and has no event to wait on
+
 from __future__ import annotations
 
 import asyncio

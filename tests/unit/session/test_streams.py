@@ -1,5 +1,7 @@
 """Streams: the log is the buffer, limits hold, the order of things stands."""
 
+# ruff: noqa: ASYNC110 - what is waited for is in the log or at a fake, and has no event to wait on
+
 from __future__ import annotations
 
 import asyncio
