@@ -59,7 +59,7 @@ def examine() -> list[Finding]:
         examine_edge(rpc),
         examine_port(rpc.address),
         examine_disk(EmbeddedSettings.load().data_dir.expanduser(), FREE_BYTES),
-        examine_browser(BrowserSettings.load().executable),
+        examine_browser(BrowserSettings.load().chromium),
         *(
             examine_model(file, MemorySettings.load().models_dir)
             for model in CATALOGUE.values()

@@ -65,7 +65,7 @@ class Chromium:
             try:
                 self._playwright = await async_playwright().start()
                 self._browser = await self._playwright.chromium.launch(
-                    executable_path=self._settings.executable,
+                    executable_path=self._settings.chromium,
                     headless=True,
                     args=self._arguments(),
                     timeout=self._settings.start_s_max * 1000,
@@ -78,7 +78,7 @@ class Chromium:
                 first = str(error).splitlines()[0]
                 raise PluginError(
                     "BROWSER_MISSING",
-                    f"expected Chromium at {self._settings.executable!r}, got: {first};"
+                    f"expected Chromium at {self._settings.chromium!r}, got: {first};"
                     " install Debian's package `chromium`, or set TECTUM_BROWSER_EXECUTABLE",
                 ) from error
             return self._browser

@@ -22,8 +22,8 @@ class BrowserSettings(Settings):
 
     model_config = SettingsConfigDict(env_prefix="TECTUM_BROWSER_", frozen=True, extra="forbid")
 
-    executable: str = _INSTALLED
-    """Path of Chromium."""
+    executable: str = ""
+    """Path of Chromium; empty: Debian's chromium-headless-shell where it is installed, else chromium."""
     width: int = Field(default=1280, ge=100, le=4096)
     """CSS pixels of the viewport of browser://."""
     height: int = Field(default=800, ge=100, le=4096)
@@ -66,3 +66,8 @@ class BrowserSettings(Settings):
     """Loopback port where witnesses outside the platform may look into pages; 0: closed."""
     allow_files: bool = False
     """Whether browser:// may open file: URLs of this machine."""
+
+    @property
+    def chromium(self) -> str:
+        """The path that counts."""
+        return self.executable or _INSTALLED
