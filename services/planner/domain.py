@@ -48,6 +48,8 @@ class _Turn:
     history: list[PastStep] = field(default_factory=list)
     plan: Plan | None = None
     """The last plan; its outcome is awaited."""
+    published: bool = False
+    """Whether the log acknowledged it; a plan that it did not is published by the retried handler."""
     known: dict[int, Plan] = field(default_factory=dict)
     """Plans that an earlier process of this planner published, by step: they stand."""
     over: bool = False
@@ -112,8 +114,8 @@ class Planner:
             known = self._open(started)
         if known.plan is None:
             await self._plan(known)
-        elif known.plan.step == started.first_step:
-            await self._plans.publish(known.plan)
+        else:
+            await self._publish(known, known.plan)
 
     async def go_on(self, outcome: Outcome) -> None:
         """Take an outcome in and plan the next step; what is not awaited is dropped.
@@ -127,10 +129,13 @@ class Planner:
         if turn is None or turn.over or outcome.epoch != turn.started.epoch:
             return
         self._turns.move_to_end(outcome.session_id)
-        if turn.plan is None or outcome.step != turn.plan.step:
+        if turn.plan is None or outcome.step > turn.plan.step:
             return
         if turn.started.epoch < self._epochs.get(outcome.session_id, Epoch()):
             turn.over = True
+            return
+        if outcome.step < turn.plan.step:
+            await self._publish(turn, turn.plan)
             return
         _take(turn, outcome)
         if not turn.over:
@@ -226,7 +231,7 @@ class Planner:
         started = turn.started
         if turn.next_step in turn.known:
             # It is in the log already: thinking again could say otherwise.
-            turn.plan = turn.known[turn.next_step]
+            turn.plan, turn.published = turn.known[turn.next_step], True
             return
         begun = self._clock.monotonic()
         if len(turn.history) >= (started.max_steps or self._limits.steps_max):
@@ -254,8 +259,13 @@ class Planner:
         )
         # Kept before it is published: where publishing fails, the retried handler publishes
         # this very plan.
-        turn.plan = plan
-        await self._plans.publish(plan)
+        turn.plan, turn.published = plan, False
+        await self._publish(turn, plan)
+
+    async def _publish(self, turn: _Turn, plan: Plan) -> None:
+        if not turn.published:
+            await self._plans.publish(plan)
+            turn.published = True
 
     async def _think(self, turn: _Turn) -> Choice | None:
         """The strategy's choice; a failure becomes the action Fail; None where nobody wants it
@@ -326,7 +336,7 @@ def _replay(turn: _Turn, record: TurnRecord, until_step: int) -> None:
     outcomes = {outcome.step: outcome for outcome in reversed(record.outcomes)}
     step = record.started.first_step
     while step in plans:
-        turn.plan = plans[step]
+        turn.plan, turn.published = plans[step], True
         if step == until_step or step not in outcomes:
             return
         _take(turn, outcomes[step])

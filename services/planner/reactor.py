@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from typing import TypeVar
 
 from libs.clock import Clock
-from libs.errors import Conflict
+from libs.errors import Conflict, InvalidRequest
 from libs.events.consumer import StopConsuming, consume
-from libs.events.messages import decode, encode
+from libs.events.messages import TYPE_PREFIX, decode, encode
 from libs.events.port import EventLog, Producer, Record
 from libs.events.settings import LaneSettings
 from libs.events.topics import CONTROL, OBSERVATIONS, OUTCOMES, PLANS
@@ -17,12 +19,12 @@ from services.planner.ports import TurnRecord
 from services.planner.traced import for_step
 from tectum.protocol.messages import Control, Outcome, Plan, TurnStarted
 
+M = TypeVar("M", TurnStarted, Plan, Outcome)
+
 GROUP = "planner"
 TOPICS = (OBSERVATIONS, OUTCOMES)
 
-_READ = frozenset(
-    f"tectum.event.v1.{message.__name__}" for message in (TurnStarted, Outcome, Control)
-)
+_READ = frozenset(TYPE_PREFIX + message.__name__ for message in (TurnStarted, Outcome, Control))
 """What a planner may see; a Score is not even decoded (ADR 0004)."""
 
 
@@ -54,27 +56,26 @@ class LogTurns:
     async def last_turn(self, session_id: str) -> TurnRecord | None:
         """The last turn with its plans and outcomes; None where none was begun."""
         started: TurnStarted | None = None
-        async for record in self._of(session_id, OBSERVATIONS):
-            message = decode(record.event)
-            if isinstance(message, TurnStarted):
-                started = message
+        async for turn in self._of(session_id, OBSERVATIONS, TurnStarted):
+            started = turn
         if started is None:
             return None
-        plans, outcomes = [], []
-        async for record in self._of(session_id, PLANS):
-            message = decode(record.event)
-            if isinstance(message, Plan) and message.epoch == started.epoch:
-                plans.append(message)
-        async for record in self._of(session_id, OUTCOMES):
-            message = decode(record.event) if record.event.type in _READ else None
-            if isinstance(message, Outcome) and message.epoch == started.epoch:
-                outcomes.append(message)
+        epoch = started.epoch
+        plans = [p async for p in self._of(session_id, PLANS, Plan) if p.epoch == epoch]
+        outcomes = [o async for o in self._of(session_id, OUTCOMES, Outcome) if o.epoch == epoch]
         return TurnRecord(started, plans, outcomes)
 
-    async def _of(self, session_id: str, topic: str) -> AsyncIterator[Record]:
+    async def _of(self, session_id: str, topic: str, wanted: type[M]) -> AsyncIterator[M]:
+        """The session's messages of one class; what is malformed is among the dead letters."""
         partition = await self._log.partition_of(topic, session_id)
         async for record in self._log.read(topic, partition, key=session_id):
-            yield record
+            if record.event.type != TYPE_PREFIX + wanted.__name__:
+                continue
+            message = None
+            with suppress(InvalidRequest):
+                message = decode(record.event)
+            if isinstance(message, wanted):
+                yield message
 
 
 class PlannerReactor:

@@ -93,7 +93,8 @@ def build(
         TooLong: the task and the current screen alone are longer.
     """
     system = _message("system", _system(task.secret_names))
-    opening = _opening(task.instruction)
+    # The note of what is left out is paid for at once, whether it is needed or not.
+    opening = _opening(task.instruction, len(task.history))
     current = _current(task, int(tokens * _CURRENT_SHARE))
     left = tokens - tokens_of([system, opening, current, *after])
     if left < 0:
@@ -104,8 +105,7 @@ def build(
     past, left = _past(past_turns, left)
     shown, demonstrations = _exemplars(exemplars, left)
     left_out = len(task.history) - len(steps)
-    if left_out:
-        opening = _opening(task.instruction, left_out)
+    opening = _opening(task.instruction, left_out)
     own = [message for step in steps for message in step]
     current = _message("user", _past_text(past) + current["content"])
     messages = (system, *demonstrations, opening, *own, current, *after)
@@ -163,7 +163,7 @@ def _current(task: Task, tokens: int) -> Message:
     return message
 
 
-def _opening(instruction: str, left_out: int = 0) -> Message:
+def _opening(instruction: str, left_out: int) -> Message:
     note = f" (its first {left_out} steps are left out)" if left_out else ""
     return _message("user", f"Task: {instruction}\nTrajectory:{note}")
 
@@ -171,10 +171,6 @@ def _opening(instruction: str, left_out: int = 0) -> Message:
 def _steps(task: Task, left: int) -> tuple[list[list[Message]], int]:
     """The newest steps of this task that fit, in their order, and the tokens left."""
     kept: list[list[Message]] = []
-    if task.history:
-        # The note of what is left out is paid for at once, whether it is needed or not.
-        note = (_opening("", len(task.history)), _opening(""))
-        left -= tokens_of(note[:1]) - tokens_of(note[1:]) + 1
     for index in range(len(task.history) - 1, -1, -1):
         past = task.history[index]
         after = _came_of(task.history[index - 1]) if index else ""

@@ -139,7 +139,7 @@ async def test_a_page_without_a_host_has_no_past_turns(offload: Offload) -> None
 async def test_the_limit_cuts_whole_exemplars_from_the_least_similar(offload: Offload) -> None:
     found = [(exemplar(f"e{n}"), 1 - n / 10) for n in range(10)]
     shown = {}
-    for limit in (1400, 2500, 20_000):
+    for limit in (1400, 1900, 20_000):
         async with endpoint(acts("done")) as server:
             made = strategy(
                 settings(server), Memory(found), offload,
@@ -155,7 +155,7 @@ async def test_the_limit_cuts_whole_exemplars_from_the_least_similar(offload: Of
         assert [task.split()[3] for task in tasks] == nearest[::-1]
         # Each is whole: a task, and two screens with their actions.
         assert len(messages) == 3 + 5 * len(tasks)
-    assert 0 < shown[1400] < shown[2500] < shown[20_000] == 10
+    assert 0 < shown[1400] < shown[1900] < shown[20_000] == 10
 
 
 async def test_a_demonstration_that_cannot_be_said_is_left_out(offload: Offload) -> None:
