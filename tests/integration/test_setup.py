@@ -56,7 +56,7 @@ def test_an_old_python_gives_way_to_a_newer_one(
 
 
 def test_without_browser_and_apt_a_person_is_asked(programs: Path) -> None:
-    with pytest.raises(setup.SetupError, match="apt-get install chromium fonts-liberation"):
+    with pytest.raises(setup.SetupError, match="apt-get install chromium chromium-headless-shell fonts-liberation"):
         setup.provide_browser()
     _program(programs, "chromium", "exit 0")
     setup.provide_browser()
@@ -84,7 +84,7 @@ def test_root_gets_chromium_from_apt(programs: Path, tmp_path: Path) -> None:
     update, install = said.read_text().splitlines()
     assert update.startswith("update")
     assert install.startswith("install -y")
-    assert install.endswith("chromium fonts-liberation")
+    assert install.endswith("chromium chromium-headless-shell fonts-liberation")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root installs packages")
