@@ -50,7 +50,7 @@ async def recover(
 async def _open(
     name: str, log: EventLog, partition: int, start: int, end: int
 ) -> list[tuple[Started, str]]:
-    """The first STARTED of each step of this executor's homes without an outcome, with its traceparent, oldest first."""
+    """First STARTED of each step of this executor's homes without an outcome, with its traceparent; oldest first."""
     begun: dict[tuple[str, int], tuple[Started, str]] = {}
     first: set[tuple[str, int]] = set()
     async for record in log.read(OUTCOMES, partition, start=start, end=end):

@@ -121,7 +121,7 @@ class PlannerReactor:
                     with for_step(message.first_step):
                         await self._planner.begin(message)
                 case Outcome():
-                    with for_step(message.step + 1):
+                    with for_step(message.step + (not message.ended)):
                         await self._planner.go_on(message)
                 case Control():
                     self._planner.control(message)
