@@ -1,7 +1,5 @@
 """A small platform in one process for the tests of sessions and executors: real log, real kit, fake last links."""
 
-# ruff: noqa: ASYNC110 - what is waited for is in the log or at a fake, and has no event to wait on
-
 from __future__ import annotations
 
 import asyncio

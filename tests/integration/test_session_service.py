@@ -1,7 +1,5 @@
 """SessionService, LeaseService and ExecutorService over a real socket, with every message of ConverseRequest."""
 
-# ruff: noqa: ASYNC110 - what is waited for is in the log or at a fake, and has no event to wait on
-
 from __future__ import annotations
 
 import asyncio

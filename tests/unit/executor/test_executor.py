@@ -487,7 +487,8 @@ async def test_a_log_that_is_down_delays_started_and_nothing_is_touched(bench: B
     await bench.open()
     await bench.leased()
     producer = bench.executor._parts.writer._producer
-    publish, refused = producer.publish, []
+    publish = producer.publish
+    refused: list[object] = []
 
     async def down(topic: str, event: object, *, partition: int | None = None) -> object:
         if len(refused) < 3:
