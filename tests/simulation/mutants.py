@@ -22,6 +22,8 @@ class Mutant:
     name: str
     rules: Rules
     breaks: frozenset[str]
+    profile: str
+    """The kind of scenario that was made to hit it."""
 
 
 class _NoTermProof(SessionRules):
@@ -115,29 +117,29 @@ class _OneMark(HighWaterMarks):
         return record.event.source
 
 
-def _session(name: str, rules: SessionRules, *breaks: str) -> Mutant:
-    return Mutant(name, Rules(session=rules), frozenset(breaks))
+def _session(name: str, profile: str, rules: SessionRules, *breaks: str) -> Mutant:
+    return Mutant(name, Rules(session=rules), frozenset(breaks), profile)
 
 
-def _executor(name: str, rules: ExecutorRules, *breaks: str) -> Mutant:
-    return Mutant(name, Rules(executor=rules), frozenset(breaks))
+def _executor(name: str, profile: str, rules: ExecutorRules, *breaks: str) -> Mutant:
+    return Mutant(name, Rules(executor=rules), frozenset(breaks), profile)
 
 
 MUTANTS = (
-    _session("no-term-proof", _NoTermProof(), "STALE"),
-    _session("grant-during-hold", _GrantsDuringHold(), "STALE"),
-    _session("acknowledge-first", _AcknowledgesFirst(), "STALE", "ACK_FIRST"),
-    _session("no-fence-at-takeover", _NoFenceAtTakeover(), "UNFENCED"),
-    _session("expired-at-once", _ExpiredAtOnce(), "STALE", "AFTER_OUTCOME"),
-    _session("cursor-first", _CursorFirst(), "CURSOR_FIRST", "ACK_LOST"),
-    _session("id-by-owner", _IdByOwnerAndCursor(), "DONE_TWICE"),
-    _session("early-unknown", _UnknownEarly(), "AFTER_OUTCOME"),
-    _executor("no-floor", _NoFloor(), "STALE"),
-    _session("renews-expired", _RenewsExpired(), "STALE", "AFTER_OUTCOME"),
-    _executor("acts-before-acknowledged", _ActsBeforeAcknowledged(), "UNJOURNALED"),
-    _executor("losers-act", _LosersAct(), "TWICE", "LOSER_ACTED"),
-    _executor("no-recheck", _NoRecheck(), "STALE"),
-    _executor("no-drain", _NoDrain(), "STALE"),
-    _executor("leaves-leftovers", _LeavesLeftovers(), "AFTER_OUTCOME", "STALE"),
-    Mutant("one-mark", Rules(marks=_OneMark), frozenset({"TURN_STUCK"})),
+    _session("no-term-proof", "deposed", _NoTermProof(), "STALE"),
+    _session("grant-during-hold", "unreachable", _GrantsDuringHold(), "STALE"),
+    _session("acknowledge-first", "interrupts", _AcknowledgesFirst(), "STALE", "ACK_FIRST"),
+    _session("no-fence-at-takeover", "owners", _NoFenceAtTakeover(), "UNFENCED"),
+    _session("expired-at-once", "unreachable", _ExpiredAtOnce(), "STALE", "AFTER_OUTCOME"),
+    _session("cursor-first", "calm", _CursorFirst(), "CURSOR_FIRST", "ACK_LOST"),
+    _session("id-by-owner", "owners", _IdByOwnerAndCursor(), "DONE_TWICE"),
+    _session("early-unknown", "frozen", _UnknownEarly(), "AFTER_OUTCOME"),
+    _executor("no-floor", "interrupts", _NoFloor(), "STALE"),
+    _session("renews-expired", "unreachable", _RenewsExpired(), "STALE", "AFTER_OUTCOME"),
+    _executor("acts-before-acknowledged", "executors", _ActsBeforeAcknowledged(), "UNJOURNALED"),
+    _executor("losers-act", "twins", _LosersAct(), "TWICE", "LOSER_ACTED"),
+    _executor("no-recheck", "interrupts", _NoRecheck(), "STALE"),
+    _executor("no-drain", "interrupts", _NoDrain(), "STALE"),
+    _executor("leaves-leftovers", "orphaned", _LeavesLeftovers(), "AFTER_OUTCOME", "STALE"),
+    Mutant("one-mark", Rules(marks=_OneMark), frozenset({"TURN_STUCK"}), "rough"),
 )

@@ -6,7 +6,7 @@ import gc
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -135,9 +135,11 @@ def _promises(result: Result) -> set[str]:
     return {violation.promise for violation in result.violations} | set(result.errors)
 
 
-def find(seeds: Sequence[int] | range, rules: Rules, promises: frozenset[str]) -> Iterator[Result]:
+def find(
+    seeds: range, rules: Rules, promises: frozenset[str], profile: Profile
+) -> Iterator[Result]:
     """The seeds in which one of `promises` is broken."""
     for seed in seeds:
-        result = simulate(seed, rules=rules)
+        result = simulate(seed, rules=rules, profile=profile)
         if {violation.promise for violation in result.violations} & promises:
             yield result

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.mutants import MUTANTS, Mutant
-from tests.simulation.runner import find, run_here
+from tests.simulation.runner import explain, find
+from tests.simulation.scenario import profile_named, simulate
 
 SEEDS_MAX = 400
 
@@ -13,8 +14,9 @@ SEEDS_MAX = 400
 @pytest.mark.timeout(300, reason="some rules matter only in rare interleavings")
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_rule_switched_off_is_noticed(mutant: Mutant) -> None:
-    first = next(iter(find(range(SEEDS_MAX), mutant.rules, mutant.breaks)), None)
-    assert first is not None, f"{mutant.name}: nothing in {SEEDS_MAX} seeds"
+    profile = profile_named(mutant.profile)
+    first = next(find(range(SEEDS_MAX), mutant.rules, mutant.breaks, profile), None)
+    assert first is not None, f"{mutant.name}: nothing in {SEEDS_MAX} seeds of {profile.name}"
     # The very seed is clean with the rule on.
-    clean = run_here([first.seed])
-    assert not clean.failed, clean.failed
+    clean = simulate(first.seed, profile=profile)
+    assert clean.ok, explain(clean)
