@@ -80,3 +80,5 @@ def platform(
         if process.poll() is None:
             running.terminate()
         reader.join(5)
+        if process.stdout is not None and not reader.is_alive():
+            process.stdout.close()

@@ -42,6 +42,8 @@ def command(up: RunningPlatform, *words: str, code: int = 0) -> str:
 
 
 CONSTANT = Agent(strategy="constant", max_steps=50)
+# Beside the interpreter: nobody has to activate the virtual environment.
+GRPCURL = str(Path(sys.executable).with_name("grpcurl"))
 
 
 async def test_an_agent_works_and_every_step_is_on_record(up: RunningPlatform) -> None:
@@ -115,7 +117,7 @@ def test_grpcurl_opens_a_session_and_receives_actions(up: RunningPlatform) -> No
         {"clientSeq": 2, "instruction": {"text": "press the button"}},
     ]
     listed = subprocess.run(
-        ["grpcurl", "-plaintext", up.address, "list"],
+        [GRPCURL, "-plaintext", up.address, "list"],
         capture_output=True,
         text=True,
         timeout=30,
@@ -124,7 +126,7 @@ def test_grpcurl_opens_a_session_and_receives_actions(up: RunningPlatform) -> No
     assert "tectum.session.v1.SessionService" in listed
     assert "grpc.health.v1.Health" in listed
     talk = subprocess.Popen(
-        ["grpcurl", "-plaintext", "-max-time", "20", "-d", "@", up.address,
+        [GRPCURL, "-plaintext", "-max-time", "20", "-d", "@", up.address,
          "tectum.session.v1.SessionService/Converse"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
@@ -138,7 +140,7 @@ def test_grpcurl_opens_a_session_and_receives_actions(up: RunningPlatform) -> No
         if "CONTROL_KIND_TURN_ENDED" in line:
             break
     talk.kill()
-    talk.wait()
+    talk.communicate()
     assert '"plan"' in heard, heard
     assert '"outcome"' in heard
     assert "CONTROL_KIND_TURN_ENDED" in heard
