@@ -50,8 +50,8 @@ down:  ## stop the platform that `make up` started, and wait until it has draine
 doctor: setup  ## check what the platform needs, and say how to mend it
 	@$(BIN)/tectum doctor
 
-eval: setup  ## score the default agent on MiniWoB++
-	@$(BIN)/tectum eval miniwob --tasks all --seeds 1000-1009 --json $(OUT)/eval.json
+eval: setup  ## teach every demonstration and score the default agent on unseen MiniWoB++ seeds
+	@$(BIN)/python -m deploy.evaluation --json $(OUT)/eval.json
 
 bench: setup  ## measure every claim of the README
 	@mkdir -p $(OUT)/bench

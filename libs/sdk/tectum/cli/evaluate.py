@@ -121,16 +121,17 @@ async def evaluate_suite(
     return episodes, loop.time() - began
 
 
-def _table(episodes: dict[str, list[Episode]], summary: dict[str, Any]) -> Table:
-    table = Table(title=f"mean success {summary['mean_success']:.3f}")
+def table(episodes: dict[str, list[Episode]], summary: dict[str, Any]) -> Table:
+    """One line for each task, with the reason of its first failure."""
+    drawn = Table(title=f"mean success {summary['mean_success']:.3f}")
     for heading in ("task", "solved", "steps", "s", "first failure"):
-        table.add_column(
+        drawn.add_column(
             heading, justify="left" if heading in ("task", "first failure") else "right"
         )
     for task, several in episodes.items():
         solved = sum(e.success for e in several)
         failure = next((f"{e.reason} {e.message}".strip() for e in several if not e.success), "")
-        table.add_row(
+        drawn.add_row(
             task,
             f"{solved}/{len(several)}",
             f"{statistics.fmean(e.steps for e in several):.1f}",
@@ -138,7 +139,7 @@ def _table(episodes: dict[str, list[Episode]], summary: dict[str, Any]) -> Table
             failure[:70],
             style="green" if solved >= 0.9 * len(several) else "",
         )
-    return table
+    return drawn
 
 
 def draw(summary: dict[str, Any], path: Path) -> None:
@@ -166,7 +167,8 @@ def draw(summary: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=144)
 
 
-def _write(summary: dict[str, Any], json_path: Path | None, plot_path: Path | None) -> None:
+def write(summary: dict[str, Any], json_path: Path | None, plot_path: Path | None) -> None:
+    """Write the result, and the plot beside it or where it is wanted."""
     if json_path:
         json_path.parent.mkdir(parents=True, exist_ok=True)
         json_path.write_text(json.dumps(summary, indent=1) + "\n")
@@ -215,5 +217,5 @@ async def evaluate(
         chosen = choose_tasks(suite, tasks)
         episodes, seconds = await evaluate_suite(platform, suite, chosen, parse_seeds(seeds), agent)
     summary = summarise(episodes, seconds)
-    console.print(_table(episodes, summary))
-    _write(summary, json_path, plot_path)
+    console.print(table(episodes, summary))
+    write(summary, json_path, plot_path)
