@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from opentelemetry import trace
+
+from libs.telemetry import names
 from services.planner.settings import ModelSettings
 from services.planner.strategies.model_actions import SCHEMA, Answer, AnswerError, read_answer
 from services.planner.strategies.model_endpoint import (
@@ -123,6 +126,7 @@ class ModelStrategy:
             PluginError: MODEL_DOWN, MODEL_REFUSED, MODEL_KEY_UNREADABLE, MODEL_ANSWER_INVALID,
             MODEL_PROMPT_TOO_LONG.
         """
+        trace.get_current_span().set_attribute(names.GEN_AI_MODEL, self._wanted.model)
         task = Task(instruction, history, screen, self._context.secret_names)
         exemplars = await self._found(task)
         past = await self._past(screen)

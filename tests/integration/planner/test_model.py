@@ -9,11 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from libs.offload import Offload
+from libs.telemetry import names
+from libs.telemetry.trace import choose_tracer, drop_tracer
 from services.planner.settings import ModelSettings
+from services.planner.strategies.model import ModelPlugin
 from services.planner.strategies.model_actions import SCHEMA
 from services.planner.strategies.model_prompt import tokens_of
+from services.planner.traced import TracedPlugin, for_step
 from tectum.actions.types import (
     Action,
     Click,
@@ -24,7 +31,7 @@ from tectum.actions.types import (
     SecretRef,
     TypeText,
 )
-from tectum.plugins import PluginError
+from tectum.plugins import PluginError, StrategyContext
 from tests.integration.planner.endpoint import Endpoint, Reply, acts, endpoint, says
 from tests.integration.planner.samples import Memory, exemplar, past, screen, strategy
 
@@ -392,6 +399,27 @@ async def test_secrets_are_typed_by_name(offload: Offload) -> None:
         choice = await made.decide("x", [], screen())
     typed = TypeText(SecretRef("pin"), Point.element("f1"), clear=True, submit=True)
     assert choice.action == Action(typed)
+
+
+async def test_a_decision_leaves_a_span_with_step_and_model(offload: Offload) -> None:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = provider.get_tracer("test")
+    choose_tracer(tracer)
+    try:
+        async with endpoint(acts("done")) as server:
+            plugin = TracedPlugin(ModelPlugin(settings(server)))
+            made = plugin.create(StrategyContext(Memory(), "", offload))
+            with for_step(7):
+                await made.decide("x", [], screen())
+    finally:
+        drop_tracer(tracer)
+        provider.shutdown()
+    (kept,) = exporter.get_finished_spans()
+    assert kept.name == "invoke_agent model"
+    assert kept.attributes is not None
+    assert (kept.attributes[names.STEP], kept.attributes[names.GEN_AI_MODEL]) == (7, "tiny")
 
 
 async def test_what_the_planner_did_itself_is_shown_too(offload: Offload) -> None:
