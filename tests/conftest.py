@@ -12,6 +12,8 @@ from pathlib import Path
 import grpc
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 CATEGORIES = ("unit", "contract", "integration", "simulation", "e2e", "faults")
 _TESTS = Path(__file__).parent
@@ -19,6 +21,15 @@ _TESTS = Path(__file__).parent
 _GRACE_S = 3.0
 # The loop's own pool ends with the loop, gRPC's poller with the process.
 _KEPT_THREADS = ("asyncio_", "Thread-1 (_poll_wrapper)", "pytest_timeout", "execnet")
+
+
+# Hundreds of examples in a test that starts nothing; seconds, and on a busy machine many of them.
+_PROPERTY_S = 120
+# How long an example takes says how busy the machine is.
+hypothesis_settings.register_profile(
+    "tectum", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("tectum")
 
 
 # As long as this call is not answered by a shutdown, gRPC keeps its poller: without it the last channel
@@ -42,6 +53,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.function):
             # First in, last out: what the other fixtures start must have ended by then.
             item.fixturenames.insert(0, "no_task_is_left")
+        made = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+        if made and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(_PROPERTY_S))
 
 
 @pytest.fixture(autouse=True)

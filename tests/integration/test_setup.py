@@ -56,7 +56,9 @@ def test_an_old_python_gives_way_to_a_newer_one(
 
 
 def test_without_browser_and_apt_a_person_is_asked(programs: Path) -> None:
-    with pytest.raises(setup.SetupError, match="apt-get install chromium chromium-headless-shell fonts-liberation"):
+    with pytest.raises(
+        setup.SetupError, match="apt-get install chromium chromium-headless-shell fonts-liberation"
+    ):
         setup.provide_browser()
     _program(programs, "chromium", "exit 0")
     setup.provide_browser()

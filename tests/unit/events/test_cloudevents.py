@@ -159,7 +159,9 @@ def test_what_is_optional_is_taken_from_the_record() -> None:
     assert (event.content_type, event.data) == ("application/json", b'{"a":1}')
 
 
-texts = st.text(min_size=1, max_size=30).filter(lambda text: text.isprintable())
+# What str.isprintable allows; made so, since filtering discards half of what was drawn.
+printable = st.characters(exclude_categories=("C", "Z"), include_characters=" ")
+texts = st.text(printable, min_size=1, max_size=30)
 
 
 @given(

@@ -49,6 +49,7 @@ st.register_type_strategy(str, TEXTS)
 st.register_type_strategy(int, COUNTS)
 
 
+@pytest.mark.timeout(120)  # A property test, built anew for each pair.
 @pytest.mark.parametrize(("plain", "message"), PAIRS, ids=lambda item: item.__name__)
 def test_round_trip(plain, message) -> None:
     @given(st.from_type(plain))

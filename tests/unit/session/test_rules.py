@@ -567,6 +567,25 @@ async def test_close_ends_the_turn_destroys_and_says_closed_last(made: Platform)
     assert caught.value.reason == "SESSION_CLOSED"
 
 
+async def test_what_crosses_the_close_is_refused_and_does_not_cut_the_stream_off(
+    made: Platform,
+) -> None:
+    await made.executor(FakeLink())
+    sessions = await made.replica()
+    made.mind.silent = True
+    client = await made.opened(sessions)
+    for message in (Close(), Close(), Instruction("too late")):
+        client.say(message)
+    await client.control(ControlKind.CLOSED, reason="CLIENT")
+    await client.done.wait()
+    assert client.error is None
+    refused = [said for said in client.said if isinstance(said, Refused)]
+    assert {said.reason for said in refused} == {"SESSION_CLOSED"}
+    session_id = client.said[0].session_id
+    assert len(await controls(made, session_id, ControlKind.CLOSED)) == 1
+    assert len(await controls(made, session_id, ControlKind.TURN_ENDED)) == 1
+
+
 async def test_an_environment_that_cannot_be_opened_is_the_callers_error(made: Platform) -> None:
     await made.executor(FakeLink())
     sessions = await made.replica()
