@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from services.gui.environments.hand import Hand, Place, Refused
@@ -26,6 +27,9 @@ _DRAG_STEP_PX = 12.0
 """jQuery UI and HTML5 drags begin after a few pixels and follow moves, not jumps."""
 
 _DRAG_STEPS_MAX = 40
+_PAST_MIDDLE = 0.12
+"""How far past the middle of what is dropped on, as a fraction of its size."""
+
 _PATH_MAX = 256
 _HOLD_S_MAX = 10.0
 
@@ -108,16 +112,27 @@ async def mouse_up(hand: Hand, kind: MouseUp) -> str:
     return ""
 
 
-async def _place_to_drop(hand: Hand, at: Point) -> Place:
-    """What is dragged lies under the pointer, so a place to drop on need not receive it."""
+async def _place_to_drop(hand: Hand, at: Point, start: Place) -> Place:
+    """What is dragged lies under the pointer, so a place to drop on need not receive it.
+
+    Where no place in the element is asked for, the pointer goes a little past its middle: a list
+    that is sorted by dragging moves an item aside only once its middle is passed.
+    """
     if isinstance(at.frame, ElementPoint):
         whole = await hand.tab.world.call("whole", at.frame.element_id)
         if whole is None:
             raise Refused("ELEMENT_GONE", f"element {at.frame.element_id!r} is not in the page")
         first = whole["first"]
+        left, top, width, height = (first[key] for key in ("left", "top", "width", "height"))
         offset = at.frame.offset
-        fx, fy = (0.5, 0.5) if offset is None else (offset.x, offset.y)
-        return Place(first["left"] + fx * first["width"], first["top"] + fy * first["height"])
+        if offset is not None:
+            return Place(left + offset.x * width, top + offset.y * height)
+        x, y = left + width / 2, top + height / 2
+        way = math.hypot(x - start.x, y - start.y) or 1.0
+        return Place(
+            x + _PAST_MIDDLE * width * (x - start.x) / way,
+            y + _PAST_MIDDLE * height * (y - start.y) / way,
+        )
     return await hand.reach(at)
 
 
@@ -126,7 +141,7 @@ async def drag(hand: Hand, kind: Drag) -> str:
     if not 2 <= len(kind.path) <= _PATH_MAX:
         raise Refused("ACTION_MALFORMED", f"expected 2 to 256 points, got {len(kind.path)}")
     start = await hand.reach(kind.path[0])
-    places = [await _place_to_drop(hand, point) for point in kind.path[1:]]
+    places = [await _place_to_drop(hand, point, start) for point in kind.path[1:]]
     await hand.move(start)
     await press(hand, _button(kind.button))
     at = start

@@ -135,6 +135,20 @@ async def test_drag_html5_and_pointer(browser: BrowserProvider, pages: Pages) ->
         assert d.one("slider").value == "4"
 
 
+async def test_a_drag_ends_past_the_middle(browser: BrowserProvider, pages: Pages) -> None:
+    box = '<div style="width:100px;height:40px">{}</div>'
+    uri = pages.put("/past", "<body style='margin:0;user-select:none'>" + box.format("Up") + box.format("Down") + """<p id=log>-</p>
+      <script>addEventListener('mouseup', (e) => { log.textContent = e.clientY; });</script>""")  # fmt: skip
+    async with driving(browser, uri) as d:
+        await d.do(Drag((d.at("text", "Up"), d.at("text", "Down"))))
+        assert 60 < float(d.one("paragraph").text) < 70
+        await d.do(Drag((d.at("text", "Down"), d.at("text", "Up"))))
+        assert 10 < float(d.one("paragraph").text) < 20
+        middle = Point(ElementPoint(d.one("text", "Down").id, NormalisedPoint(0.5, 0.5)))
+        await d.do(Drag((d.at("text", "Up"), middle)))
+        assert float(d.one("paragraph").text) == 60
+
+
 async def test_scroll_page_and_box(browser: BrowserProvider, pages: Pages) -> None:
     rows = "".join(f"<div style='height:40px'>Row {n}</div>" for n in range(60))
     uri = pages.put("/scroll", f"<div style='height:100px;overflow:auto' id=box>{rows}</div>{rows}")
