@@ -17,7 +17,6 @@ from libs.events.appending import (
     no_topic,
 )
 from libs.events.port import Cleanup, Event, Position, Record, TopicSpec
-from libs.events.topics import SESSIONS
 from tests.simulation.node import Node
 from tests.simulation.world import World
 
@@ -179,7 +178,7 @@ class Broker:
         lane = (event.source, event.incarnation, topic, partition)
         world = self.world
         moment = max(world.now + world.log_way(), self._lanes.get(lane, 0.0))
-        if topic == SESSIONS and world.chance(world.weather.slow_sessions):
+        if topic.startswith(world.weather.slow_topic) and world.chance(world.weather.slow):
             moment += world.random.random() * world.weather.log_timeout_s
         self._lanes[lane] = moment
         return moment

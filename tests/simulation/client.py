@@ -92,6 +92,12 @@ class Caller:
         """Close when the turn under way has ended."""
         self.node.post(self._finishing.set)
 
+    async def stop(self) -> None:
+        """Press Stop now, at the replica that opened the first session."""
+        owner, session_id = self._witness.first_owner(), self.memory.session_id
+        if owner and session_id:
+            await self._interrupt_at(owner)
+
     async def run(self) -> None:
         """Connect again and again until the session is closed."""
         while not self.memory.closed:
@@ -258,12 +264,15 @@ class Caller:
 
     async def _elsewhere(self, stream: SimStream) -> None:
         replica = self._replicas[int(self._random.random() * len(self._replicas))]
+        await self._interrupt_at(replica.name)
+
+    async def _interrupt_at(self, address: str) -> None:
         try:
             await self._world.network.call(
-                self.node, replica.name, "interrupt", "tenant", self.memory.session_id, "person"
+                self.node, address, "interrupt", "tenant", self.memory.session_id, "person"
             )
         except PlatformError as error:
-            self._world.say("fail", self.name, f"interrupt at {replica.name}: {error}")
+            self._world.say("fail", self.name, f"interrupt at {address}: {error}")
 
     async def _sever(self, stream: SimStream) -> None:
         stream.sever()

@@ -121,7 +121,7 @@ class Planner:
         known = self._turns.get(started.session_id)
         if started.epoch < self._epochs.get(started.session_id, Epoch()):
             return
-        if known is not None and known.started.epoch > started.epoch:
+        if known is not None and known.started.epoch >= started.epoch:
             return
         await self._plan(started, started.first_step)
 

@@ -134,7 +134,7 @@ MUTANTS = (
     _session("cursor-first", "calm", _CursorFirst(), "CURSOR_FIRST", "ACK_LOST"),
     _session("id-by-owner", "owners", _IdByOwnerAndCursor(), "DONE_TWICE"),
     _session("early-unknown", "frozen", _UnknownEarly(), "AFTER_OUTCOME"),
-    _executor("no-floor", "interrupts", _NoFloor(), "STALE"),
+    _executor("no-floor", "crossing", _NoFloor(), "STALE"),
     _session("renews-expired", "unreachable", _RenewsExpired(), "STALE", "AFTER_OUTCOME"),
     _executor("acts-before-acknowledged", "executors", _ActsBeforeAcknowledged(), "UNJOURNALED"),
     _executor("losers-act", "twins", _LosersAct(), "TWICE", "LOSER_ACTED"),

@@ -59,7 +59,7 @@ class Profile:
 _CALM = Weather(tail=0.0, drop=0.0, duplicate=0.0, log_tail=0.0, lost_ack=0.0)
 _ROUGH = Weather(tail=0.1, drop=0.05, duplicate=0.08, log_tail=0.1, lost_ack=0.03)
 _LATE = Weather(tail=0.3, tail_s=0.5, log_tail=0.3, log_tail_s=0.4, drop=0.0)
-_SLOW_SESSIONS = Weather(slow_sessions=0.6, tail=0.0, log_tail=0.0, drop=0.0)
+_SLOW_SESSIONS = Weather(slow=0.6, tail=0.0, log_tail=0.0, drop=0.0)
 _OWNERS = ("s0", "s1", "s2")
 _EXECUTORS = ("gui0", "gui1", "robot0", "speech0")
 
@@ -155,6 +155,25 @@ PROFILES = (
         stall=0.6,
         stall_s=14.0,
         length_s=12.0,
+    ),
+    # Stops that meet grants on their way.
+    Profile(
+        "crossing",
+        Weather(tail=0.0, log_tail=0.0, slow=0.7, slow_topic="tectum.actions", late_grants=0.5),
+        callers=(1, 1),
+        deeds=("instruct",),
+        deeds_max=6,
+        faults=(),
+        strikes=tuple(
+            Strike("stop", kind, who, "ask_lease", 6, 1)
+            for kind, who in (
+                ("answ", "s"),
+                ("answ", "s"),
+                ("recv", "s"),
+                ("send", ""),
+                ("send", ""),
+            )
+        ),
     ),
     # Two plans of one step for two bodies, and a log that tells them late of each other.
     Profile(

@@ -176,26 +176,22 @@ class Scenario:
         return call
 
     def _fault(self, kind: str, long_s: float) -> Callable[[str], None]:
-        if kind in ("kill", "crash"):
-            return lambda victim: self.processes[victim].kill(long_s)
-        if kind == "pause":
-            return lambda victim: self.processes[victim].pause(long_s)
-        if kind == "replace":
-            return lambda victim: self.processes[victim].replace(long_s)
-        if kind == "cut":
-            others = [name for name in self.processes if self.random.random() < 0.5]
-            return lambda victim: self._cut(victim, others, long_s)
-        if kind == "apart":
-            return lambda victim: self._apart(victim, long_s)
-        if kind == "loyal":
-            return lambda _: self._loyal(long_s)
-        if kind == "outage":
-            return lambda _: self.broker.outage(long_s)
-        if kind == "evict":
-            return lambda victim: self._evict(victim)
-        if kind == "compact":
-            return lambda _: self.broker.compact()
-        raise AssertionError(kind)
+        """What a fault does to its victim; `others` are drawn now, so that order changes nothing."""
+        others = [name for name in self.processes if self.random.random() < 0.5]
+        faults: dict[str, Callable[[str], None]] = {
+            "kill": lambda victim: self.processes[victim].kill(long_s),
+            "crash": lambda victim: self.processes[victim].kill(long_s),
+            "pause": lambda victim: self.processes[victim].pause(long_s),
+            "replace": lambda victim: self.processes[victim].replace(long_s),
+            "cut": lambda victim: self._cut(victim, others, long_s),
+            "apart": lambda victim: self._apart(victim, long_s),
+            "loyal": lambda _: self._loyal(long_s),
+            "stop": lambda _: self._stop(),
+            "outage": lambda _: self.broker.outage(long_s),
+            "evict": self._evict,
+            "compact": lambda _: self.broker.compact(),
+        }
+        return faults[kind]
 
     def _cut(self, victim: str, others: list[str], length_s: float) -> None:
         self.world.say("cut", victim, f"from {' '.join(others)} for {length_s:.3f} s")
@@ -207,6 +203,10 @@ class Scenario:
         self._cut(victim, list(_EXECUTORS), length_s)
         self.world.network.bar(victim, _EXECUTORS)
         self.world.after(length_s + 2.5, self.world.network.unbar)
+
+    def _stop(self) -> None:
+        for caller in self.callers:
+            caller.node.spawn(caller.stop())
 
     def _loyal(self, length_s: float) -> None:
         """Executors are reached by the owner that opened their homes, and by no other replica."""

@@ -34,8 +34,11 @@ class Weather:
     log_delay_s: float = 0.003
     log_tail_s: float = 0.8
     log_tail: float = 0.03
-    slow_sessions: float = 0.0
-    """Chance that an append to tectum.sessions takes up to `log_timeout_s`."""
+    slow: float = 0.0
+    """Chance that an append to a topic that begins with `slow_topic` takes up to `log_timeout_s`."""
+    slow_topic: str = "tectum.sessions"
+    late_grants: float = 0.0
+    """Chance that the answer to an ask for a lease takes up to `log_timeout_s`."""
     lost_ack: float = 0.01
     """Chance that what was appended is answered with DependencyDown."""
     log_timeout_s: float = 1.0
@@ -278,7 +281,10 @@ class _Call:
 
     def _reply(self, result: Any, error: PlatformError | None) -> None:
         world = self.world
-        world.loop.at(world.now + world.way(), self._deliver, result, error, node=self.source)
+        delay = world.way()
+        if self.method == "ask_lease" and world.chance(world.weather.late_grants):
+            delay += world.random.random() * world.weather.log_timeout_s
+        world.loop.at(world.now + delay, self._deliver, result, error, node=self.source)
 
     def _deliver(self, result: Any, error: PlatformError | None) -> None:
         if self.answer.done():
