@@ -50,7 +50,10 @@ MOST = 12
 few.
 """
 
-_ANCHORS = 60
+_PLAIN = 1.8
+"""Where so cheap an explanation was found, relations to other elements are not tried: they cost more."""
+
+_ANCHORS = 30
 _PICKS = 4
 _PER_TEXT = 6
 
@@ -74,12 +77,18 @@ class Typed:
 def explain_element(sights: Sequence[Sight], *, looping: bool) -> list[Finder]:
     """Expressions that find the demonstrated element in every scene, cheapest first."""
     first = min(sights, key=lambda sight: len(sight.scene.view.elements))
+    # Those of other screens and demonstrations refute soonest.
+    others = sorted(sights, key=lambda sight: sight.scene.view is first.scene.view)
     constants = _shared_texts(sights)
-    kept: dict[Finder, None] = {}
-    for finder in _proposals(first, constants, looping=looping):
-        if finder not in kept and all(_true(finder, sight) for sight in sights):
-            kept[finder] = None
-    return sorted(kept, key=lambda finder: finder.cost)[:MOST]
+    kept: dict[Finder, bool] = {}
+    for stage in (_plain_proposals, _by_relation):
+        for finder in stage(first, constants, looping=looping):
+            if finder not in kept:
+                kept[finder] = all(_true(finder, sight) for sight in others)
+        found = sorted((f for f, true in kept.items() if true), key=lambda finder: finder.cost)
+        if found and found[0].cost <= _PLAIN:
+            break
+    return found[:MOST]
 
 
 def explain_text(typed: Sequence[Typed]) -> list[Value]:
@@ -185,13 +194,25 @@ def _texts_of(typed: Sequence[Typed]) -> Mapping[str, float]:
 
 
 def _proposals(sight: Sight, constants: Mapping[str, float], *, looping: bool) -> Iterator[Finder]:
-    scene, i = sight.scene, sight.position
-    filters = filters_of(scene, i)
+    yield from _plain_proposals(sight, constants, looping=looping)
+    yield from _by_relation(sight, constants, looping=looping)
+
+
+def _filters(sight: Sight, *, looping: bool) -> list[Filter]:
+    filters = filters_of(sight.scene, sight.position)
     if looping:
         filters += [Filter(f.role, f.state, fresh=True) for f in filters]
-    values = _values_near(scene, constants)
+    return filters
+
+
+def _plain_proposals(
+    sight: Sight, constants: Mapping[str, float], *, looping: bool
+) -> Iterator[Finder]:
+    """What can be said of an element by itself."""
+    scene, i = sight.scene, sight.position
+    filters = _filters(sight, looping=looping)
     yield from _by_text(scene, i, filters, constants)
-    yield from _by_label(scene, i, filters, values)
+    yield from _by_label(scene, i, filters, _values_near(scene, constants))
     for expressions in plain_table(scene).values():
         named = OfRole(cheapest(expressions, 1)[0])
         if named.find(scene) == i:
@@ -202,7 +223,6 @@ def _proposals(sight: Sight, constants: Mapping[str, float], *, looping: bool) -
         yield Focused()
     if scene.view.elements[i].id == scene.last_id:
         yield Last()
-    yield from _by_relation(scene, i, filters, values)
 
 
 def _values_near(scene: Scene, constants: Mapping[str, float]) -> dict[str, list[Value]]:
@@ -376,9 +396,12 @@ def _by_extreme(scene: Scene, i: int, filters: Sequence[Filter]) -> Iterator[Fin
 
 
 def _by_relation(
-    scene: Scene, i: int, filters: Sequence[Filter], values: dict[str, list[Value]]
+    sight: Sight, constants: Mapping[str, float], *, looping: bool
 ) -> Iterator[Finder]:
-    for anchor, at in _anchors(scene, i, values):
+    """What can be said of an element by how it lies to another."""
+    scene, i = sight.scene, sight.position
+    filters = _filters(sight, looping=looping)
+    for anchor, at in _anchors(scene, i, _values_near(scene, constants)):
         for relation in RELATIONS:
             for wanted in filters:
                 order = related(scene, relation, at, wanted)

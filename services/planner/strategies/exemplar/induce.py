@@ -20,6 +20,7 @@ from services.planner.strategies.exemplar.values import (
     Finder,
     Item,
     Slot,
+    bare,
     plain_table,
     table,
 )
@@ -27,6 +28,9 @@ from services.planner.strategies.views import View
 
 _BODY = 3
 """Longest body of a loop; longer ones were never needed and cost time."""
+
+_EXPLAINED = 600
+"""Operators that are tried at most: what is not found by then is not simple, and a turn is waiting."""
 
 Places = tuple[int, ...]
 """How many moves of each demonstration are explained."""
@@ -44,6 +48,10 @@ class Induction:
         self._ends = tuple(len(demo.moves) for demo in demonstrations)
         self._known: dict[Places, Known] = {}
         self._ops: dict[object, Op | None] = {}
+        self._marks = [
+            [_mark(move, demo.views[i]) for i, move in enumerate(demo.moves)]
+            for demo in demonstrations
+        ]
 
     def program(self) -> tuple[Block, ...] | None:
         """The cheapest blocks that explain everything; None where none do."""
@@ -119,7 +127,7 @@ class Induction:
     def _while(self, at: Places) -> Iterator[tuple[tuple[Block, ...], Places]]:
         for size in range(1, _BODY + 1):
             runs = [self._run(d, place, size) for d, place in enumerate(at)]
-            if not any(runs):
+            if not any(runs) or not self._begins(at, runs, size):
                 continue
             choices = [[n for n in (run, run - 1, run - 2) if n >= 0] for run in runs]
             for counts in itertools.islice(itertools.product(*choices), 27):
@@ -128,6 +136,19 @@ class Induction:
                 body = self._body(at, counts, size, None)
                 if body is not None:
                     yield from self._controlled(at, counts, body)
+
+    def _begins(self, at: Places, runs: Sequence[int], size: int) -> bool:
+        """Whether repetitions begin here: not in the midst of a run, and not of a shorter body."""
+        for d, place in enumerate(at):
+            if not runs[d]:
+                continue
+            marks = self._marks[d]
+            body = marks[place : place + size]
+            if size > 1 and len(set(body)) == 1:
+                return False
+            if marks[max(place - size, 0) : place] == body:
+                return False
+        return True
 
     def _controlled(
         self, at: Places, counts: Sequence[int], body: tuple[Op, ...]
@@ -165,8 +186,7 @@ class Induction:
 
     def _run(self, d: int, place: int, size: int) -> int:
         """How often the next `size` moves are repeated, by kind and role."""
-        demo = self._demos[d]
-        marks = [_mark(move, demo.views[i]) for i, move in enumerate(demo.moves)]
+        marks = self._marks[d]
         if place + size > len(marks):
             return 0
         first = marks[place : place + size]
@@ -222,6 +242,12 @@ class Induction:
             demo.slots,
             before=demo.views[place - 1] if place > 0 else None,
             last_id=demo.views[place - 1].elements[last[-1]].id if last else "",
+            used=frozenset(
+                bare(text)
+                for i in range(place)
+                for position in demo.moves[i].positions
+                for text in demo.views[i].said[position]
+            ),
         )
         return replace(scene, cache={}, **extra)  # type: ignore[arg-type]
 
@@ -233,6 +259,8 @@ class Induction:
             tuple((d, place, tuple(sorted(extra.items()))) for d, place, extra in instances),
         )
         if key not in self._ops:
+            if len(self._ops) >= _EXPLAINED:
+                return None
             self._ops[key] = self._explain(instances, looping=looping)
         return self._ops[key]
 

@@ -43,6 +43,7 @@ class _Pending:
 
     op: Op | None
     ids: tuple[str, ...]
+    said: tuple[str, ...]
     print: int
     action: Action
 
@@ -61,6 +62,7 @@ class Run:
         self._looks = 0
         self._tries = 0
         self._dismissed: set[str] = set()
+        self._used: set[str] = set()
 
     def choose(self, view: View, status: OutcomeStatus | None) -> Choice:
         """The next action for what is seen; `status` is that of the last one, None at the start."""
@@ -113,6 +115,7 @@ class Run:
         self._looks = 0
         self._last_id = pending.ids[-1] if pending.ids else self._last_id
         self._loop.acted.update(pending.ids)
+        self._used.update(pending.said)
         self._advance()
 
     def _advance(self) -> None:
@@ -180,6 +183,7 @@ class Run:
             acted=frozenset(self._loop.acted),
             before=self._before,
             last_id=self._last_id,
+            used=frozenset(self._used),
         )
 
     def _try(self, op: Op, view: View) -> Choice | None:
@@ -271,7 +275,8 @@ class Run:
         action: Action,
         reason: str,
     ) -> Choice:
-        self._pending = _Pending(op, ids, view.print, action)
+        said = tuple(bare(text) for id_ in ids for text in view.said[view.position[id_]])
+        self._pending = _Pending(op, ids, said, view.print, action)
         if op is not None:
             self._before = view
         return Choice(action, reason, self._program.exemplar_ids)

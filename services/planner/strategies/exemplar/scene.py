@@ -35,6 +35,8 @@ class Scene:
     before: View | None = None
     last_id: str = ""
     """What the step before acted on."""
+    used: frozenset[str] = frozenset()
+    """What the elements say that were acted on so far; without case."""
     target: int | None = None
     """The element that a text is for."""
     cache: dict[object, object] = field(default_factory=dict, compare=False, hash=False)

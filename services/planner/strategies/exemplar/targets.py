@@ -67,10 +67,10 @@ class Says:
 
     def all(self, scene: Scene) -> list[int]:
         """All matches."""
-        texts = [value.text(scene) for value in self.values]
-        if not all(texts):
+        # What this instruction does not say puts no condition; but something must be said.
+        said = tuple(text for value in self.values if (text := value.text(scene)))
+        if not said:
             return []
-        said = tuple(text or "" for text in texts)
         key = (self.wanted.role, self.wanted.state, said, self.mode)
         found = scene.view.memo.get(key)
         if found is None:
@@ -117,7 +117,11 @@ def _letter_by_letter(view: View, found: Sequence[int], text: str) -> list[int]:
 def matches(view: View, i: int, wanted: Sequence[str], mode: str) -> bool:
     """Whether the element says the texts in this way."""
     for said in view.said[i]:
-        if mode == "ends" and said.startswith(wanted[0]) and said.endswith(wanted[-1]):
+        if (
+            mode == "ends"
+            and said.startswith(wanted[0])
+            and said.endswith(tuple(wanted[1:2]) or "")
+        ):
             return True
         if mode == "has" and all(holds(said, text) for text in wanted):
             return True
@@ -274,6 +278,16 @@ class Extreme:
 
     def find(self, scene: Scene) -> int | None:
         """The extreme one, the first of equals; None where none has a measure."""
+        key = ("extreme", self.wanted, self.key, self.largest)
+        if not self.wanted.fresh and key in scene.view.memo:
+            known = scene.view.memo[key]
+            return known[0] if known else None
+        found = self._search(scene)
+        if not self.wanted.fresh:
+            scene.view.memo[key] = [] if found is None else [found]
+        return found
+
+    def _search(self, scene: Scene) -> int | None:
         sign = -1 if self.largest else 1
         measured = [
             (sign * measure, i)

@@ -13,6 +13,9 @@ from services.planner.strategies.exemplar.tokens import Token, tokenize
 SlotKey = tuple[str, int]
 """Kind of slot and its number; negative numbers count from the end."""
 
+WHOLE: SlotKey = ("whole", 0)
+"""The instruction itself, for what it mentions somewhere."""
+
 _TYPED = ("quoted", "number", "date", "time", "ordinal")
 _JOINT = re.compile(r"\s*[,>]\s*(?:and\s+|or\s+)?|\s+and\s+|\s*\n\s*", re.IGNORECASE)
 _COMMA = re.compile(r"\s*[,>]\s*")
@@ -58,7 +61,7 @@ def slots(instruction: str, anchors: Sequence[tuple[str, str]]) -> Slots:
     typed tokens.
     """
     tokens = tokenize(instruction)
-    texts: dict[SlotKey, str] = {}
+    texts: dict[SlotKey, str] = {WHOLE: instruction}
     lists: dict[SlotKey, tuple[str, ...]] = {}
     gap_of: dict[SlotKey, int] = {}
     gaps = _gaps(tokens, anchors)

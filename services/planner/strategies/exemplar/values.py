@@ -10,8 +10,8 @@ from functools import partial
 from typing import Protocol
 
 from services.planner.strategies.exemplar.scene import Filter, Scene
-from services.planner.strategies.exemplar.template import SlotKey
-from services.planner.strategies.exemplar.tokens import ordinal
+from services.planner.strategies.exemplar.template import WHOLE, SlotKey
+from services.planner.strategies.exemplar.tokens import ordinal, tokenize
 from services.planner.strategies.exemplar.transforms import ORDERED, TRANSFORMS
 from services.planner.strategies.views import plain
 
@@ -137,6 +137,28 @@ class OwnLabel:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherName:
+    """The name in the instruction that nothing acted on so far says."""
+
+    cost: float = 1.4
+
+    def text(self, scene: Scene) -> str | None:
+        """The first of them; a word that is capital only since it begins a sentence comes last."""
+        whole = scene.slots.texts.get(WHOLE, "")
+        tokens = tokenize(whole)
+        names = []
+        for token, before in zip(tokens, (None, *tokens), strict=False):
+            text = TRANSFORMS["possessor"](token.text) or token.text
+            if token.kind == "word" and text[:1].isupper() and bare(text) not in scene.used:
+                names.append((before is None or before.text in ".!?:", text))
+        return min(names, key=lambda name: name[0])[1] if names else None
+
+    def say(self) -> str:
+        """In words."""
+        return "the other name in the instruction"
+
+
+@dataclass(frozen=True, slots=True)
 class Const:
     """The same in all demonstrations."""
 
@@ -248,10 +270,16 @@ def table(scene: Scene) -> dict[str, list[Value]]:
         return known
     found: dict[str, list[Value]] = {}
     for key, raw in scene.slots.texts.items():
+        if key == WHOLE:
+            found.setdefault(raw, []).append(Slot(key))
+            continue
         _put_all(found, raw, partial(Slot, key))
     for key, entries in scene.slots.lists.items():
         if entries:
             found.setdefault("\n".join(entries), []).append(Entries(key))
+    other = OtherName().text(scene)
+    if other:
+        found.setdefault(other, []).append(OtherName())
     own = OwnLabel().text(scene)
     if own:
         found.setdefault(own, []).append(OwnLabel())
