@@ -13,6 +13,7 @@ from services.planner.strategies.exemplar.scene import (
     Filter,
     Scene,
     filters_of,
+    is_field,
     related,
 )
 from services.planner.strategies.exemplar.targets import (
@@ -334,6 +335,8 @@ def _picks(
 def _by_label(
     scene: Scene, i: int, filters: Sequence[Filter], values: dict[str, list[Value]]
 ) -> Iterator[Finder]:
+    if not is_field(scene, i):
+        return
     label = bare(scene.view.label(i))
     for value in values.get(label, ()):
         for wanted in filters:

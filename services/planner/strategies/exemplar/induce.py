@@ -100,7 +100,8 @@ class Induction:
                 continue
             seen.add(lists)
             counts = tuple(map(len, lists))
-            for size in range(1, _BODY + 1):
+            # Where no list has two entries, a longer body would be a guess about one demonstration.
+            for size in range(1, _BODY + 1 if max(counts) > 1 else 2):
                 body = self._body(at, counts, size, lists)
                 if body is not None and any(_uses_item(op) for op in body):
                     body = tuple(_with_item(op) for op in body)
@@ -131,7 +132,7 @@ class Induction:
                 continue
             choices = [[n for n in (run, run - 1, run - 2) if n >= 0] for run in runs]
             for counts in itertools.islice(itertools.product(*choices), 27):
-                if max(counts) < 2 and len(set(counts)) == 1:
+                if max(counts) < 2 and (len(set(counts)) == 1 or size > 1):
                     continue
                 body = self._body(at, counts, size, None)
                 if body is not None:

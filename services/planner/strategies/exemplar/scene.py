@@ -205,5 +205,17 @@ def related(scene: Scene, relation: str, anchor: int, wanted: Filter) -> Sequenc
 
 
 def is_field(scene: Scene, i: int) -> bool:
-    """Whether the element has a value of its own, or is one to be ticked."""
-    return scene.view.elements[i].role in FIELD_ROLES | {"checkbox", "radio", "date", "time"}
+    """Whether the element has a value of its own, or is one to be ticked, so that a text may name it."""
+    return scene.view.elements[i].role in FIELD_ROLES | {
+        "checkbox",
+        "radio",
+        "switch",
+        "date",
+        "time",
+        "month",
+        "week",
+        "datetime",
+        "color",
+        "file",
+        "cell",
+    }
