@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
@@ -60,6 +60,7 @@ async def consume(
     *,
     settings: LaneSettings,
     clock: Clock,
+    types: Collection[str] | None = None,
     rng: Random | None = None,
     marks: HighWaterMarks | None = None,
     on_dead_letter: OnDeadLetter | None = None,
@@ -85,6 +86,8 @@ async def consume(
         handle: The reactor's handler, idempotent on the event id. It may raise StopConsuming.
         settings: Limits.
         clock: For the time of dead letters.
+        types: CloudEvents types that `handle` wants; a record of another is done as it comes, without a
+            lane or a span. All of them by default.
         rng: Jitter of the pauses; injected for simulation.
         marks: High-water marks; a fresh set by default.
         on_dead_letter: Told of each record given up; what it raises is logged, not retried.
@@ -103,7 +106,7 @@ async def consume(
     rng = rng or Random()  # noqa: S311
     while True:
         marks.rewind()
-        run = _Run(settings, group, handle, marks, letters, on_dead_letter, counts, rng)
+        run = _Run(settings, group, handle, types, marks, letters, on_dead_letter, counts, rng)
         try:
             async with log.subscribe(group, topics) as subscription:
                 await run.until_stopped(subscription)
@@ -152,6 +155,7 @@ class _Run:
         settings: LaneSettings,
         group: str,
         handle: Handle,
+        types: Collection[str] | None,
         marks: HighWaterMarks,
         letters: DeadLetters,
         on_dead_letter: OnDeadLetter | None,
@@ -161,6 +165,7 @@ class _Run:
         self._settings = settings
         self._group = group
         self._call = handle
+        self._types = types
         self._marks = marks
         self._letters = letters
         self._on_dead_letter = on_dead_letter
@@ -223,6 +228,9 @@ class _Run:
             return
         if not self._marks.accept(record):
             self._counts.duplicates += 1
+            self._finish(record)
+            return
+        if self._types is not None and record.event.type not in self._types:
             self._finish(record)
             return
         lane = self._lanes.get(record.key)

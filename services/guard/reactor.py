@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from libs.clock import Clock
 from libs.errors import Conflict, PlatformError
 from libs.events.consumer import StopConsuming, consume
-from libs.events.messages import decode, encode
+from libs.events.messages import TYPE_PREFIX, decode, encode
 from libs.events.port import EventLog, Producer, Record
 from libs.events.settings import LaneSettings
 from libs.events.topics import ACTIONS, CONTROL, DECISIONS, OBSERVATIONS, OUTCOMES, PLANS
@@ -40,6 +40,9 @@ _logger = logging.getLogger(__name__)
 
 GROUP = "guard"
 TOPICS = (PLANS, OBSERVATIONS, CONTROL)
+_READ = frozenset(
+    TYPE_PREFIX + message.__name__ for message in (Plan, ClientMessageAccepted, Control)
+)
 
 _APPROVAL = "approval"
 _ENDS = (ControlKind.EPOCH_RAISED, ControlKind.CLOSED)
@@ -76,6 +79,7 @@ class GuardReactor:
             self.handle,
             settings=settings,
             clock=self._clock,
+            types=_READ,
             on_dead_letter=self.give_up,
         )
 

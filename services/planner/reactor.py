@@ -108,7 +108,15 @@ class PlannerReactor:
             raise failed.exceptions[0] from None
 
     async def _consume(self, group: str, topics: Sequence[str], settings: LaneSettings) -> None:
-        await consume(self._log, group, topics, self.handle, settings=settings, clock=self._clock)
+        await consume(
+            self._log,
+            group,
+            topics,
+            self.handle,
+            settings=settings,
+            clock=self._clock,
+            types=_READ,
+        )
 
     async def handle(self, record: Record) -> None:
         """Take one record in and publish what follows from it; idempotent on the event id."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -220,6 +221,22 @@ async def test_stop_consuming_commits_what_is_done_and_is_raised(log: MemoryEven
     assert await log.committed("g", "a", 0) == 2
     async with log.subscribe("g", ["a"]) as after, asyncio.timeout(5):
         assert [record.event.data for record in await after.fetch()] == [b"2", b"3"]
+
+
+async def test_types_that_nobody_wants_are_passed_over_and_committed(log: MemoryEventLog) -> None:
+    seen: list[str] = []
+
+    async def handle(record: Record) -> None:
+        seen.append(record.event.id)
+
+    producer = await log.producer("p")
+    for number, kind in enumerate(("u", "t", "u", "t", "u")):
+        await producer.publish("a", replace(event(number), type=kind), partition=0)
+    counts = ConsumerCounts()
+    async with consuming(log, handle, types={"t"}, counts=counts):
+        await until(lambda: counts.handled == 2)
+    assert seen == ["s-1", "s-3"]
+    assert await log.committed("g", "a", 0) == 5
 
 
 async def test_cancelling_commits_what_is_done_and_leaves(log: MemoryEventLog) -> None:
