@@ -308,7 +308,9 @@ def _shape(move: Move) -> tuple[object, ...]:
 
 
 def _mark(move: Move, view: View) -> tuple[object, ...]:
-    return (*_shape(move), *(view.elements[position].role for position in move.positions))
+    # Keys are all that tells one chord from another; a text typed into a field is no part of the kind.
+    keys = () if move.positions else move.texts
+    return (*_shape(move), *keys, *(view.elements[position].role for position in move.positions))
 
 
 def _uses_item(op: Op) -> bool:
