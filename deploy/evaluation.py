@@ -24,7 +24,7 @@ from tectum.episodes import teach
 DEMONSTRATIONS = Path(__file__).parents[1] / "demonstrations" / "miniwob"
 
 _AT_ONCE = 2
-"""Demonstrations at the same time; episodes are scored one after another, since they race a clock."""
+"""Episodes at the same time: as many as the smallest machine has cores; each races MiniWoB's clock."""
 
 
 async def teach_all(client: Platform, tasks: Sequence[str]) -> list[str]:
@@ -57,7 +57,7 @@ async def _run(arguments: argparse.Namespace, taught: Sequence[str]) -> None:
             agent = Agent(max_steps=40, allow_literal_secrets=True, stop_on_environment_lost=True)
             tasks = arguments.tasks or taught
             episodes, seconds = await evaluate_suite(
-                client, suite, tasks, parse_seeds(arguments.seeds), agent
+                client, suite, tasks, parse_seeds(arguments.seeds), agent, at_once=_AT_ONCE
             )
     summary = summarise(episodes, seconds)
     console.print(table(episodes, summary))

@@ -100,24 +100,36 @@ async def _episode(platform: Platform, environment: str, agent: Agent) -> Episod
 
 
 async def evaluate_suite(
-    platform: Platform, suite: Suite, tasks: Sequence[str], seeds: Sequence[int], agent: Agent
+    platform: Platform,
+    suite: Suite,
+    tasks: Sequence[str],
+    seeds: Sequence[int],
+    agent: Agent,
+    *,
+    at_once: int = 1,
 ) -> tuple[dict[str, list[Episode]], float]:
-    """Run every episode, one after another; returns them by task, and the wall time in seconds."""
+    """Run every episode, `at_once` at a time; returns them by task, and the wall time in seconds."""
     loop = asyncio.get_running_loop()
-    began = loop.time()
+    began, turn = loop.time(), asyncio.Semaphore(at_once)
     episodes: dict[str, list[Episode]] = {task: [] for task in tasks}
     columns = (
         TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("", total=len(tasks) * len(seeds))
-        for task in tasks:
-            progress.update(bar, description=task)
-            for seed in seeds:
+
+        async def one(task: str, seed: int) -> None:
+            async with turn:
+                progress.update(bar, description=task)
                 episodes[task].append(
                     await _episode(platform, suite.environment(task, seed), agent)
                 )
                 progress.advance(bar)
+
+        async with asyncio.TaskGroup() as group:
+            for task in tasks:
+                for seed in seeds:
+                    group.create_task(one(task, seed))
     return episodes, loop.time() - began
 
 
@@ -192,6 +204,7 @@ def write(summary: dict[str, Any], json_path: Path | None, plot_path: Path | Non
 @click.option("--strategy", default="")
 @click.option("--strategy-settings", default="")
 @click.option("--max-steps", default=40, show_default=True)
+@click.option("--at-once", default=1, show_default=True, type=click.IntRange(1, 64))
 @connected
 async def evaluate(
     connection: Connection,
@@ -203,6 +216,7 @@ async def evaluate(
     strategy: str,
     strategy_settings: str,
     max_steps: int,
+    at_once: int,
 ) -> None:
     """Score an agent on SUITE, such as miniwob."""
     suite = load_suite(suite_name)
@@ -215,7 +229,9 @@ async def evaluate(
     )
     async with connection.open() as platform:
         chosen = choose_tasks(suite, tasks)
-        episodes, seconds = await evaluate_suite(platform, suite, chosen, parse_seeds(seeds), agent)
+        episodes, seconds = await evaluate_suite(
+            platform, suite, chosen, parse_seeds(seeds), agent, at_once=at_once
+        )
     summary = summarise(episodes, seconds)
     console.print(table(episodes, summary))
     write(summary, json_path, plot_path)
