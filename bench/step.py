@@ -3,7 +3,8 @@
 `python -m bench.step [--json FILE]`. A platform in a process of its own, as `tectum up` makes it, recording
 and tracing on; `fake://` and strategy `constant`; sessions one after another, each a warm-up and then its
 steps. Beside it, in the same run and by turns with the sessions: what the log alone needs for the hops of a
-step, one record handed from publisher to handler after another, in this process with nothing else in it.
+step, one record handed from publisher to handler after another, in this process with nothing else in it; and
+how long a busy loop takes that needs as much CPU as a step, which is what the rest of the machine costs here.
 """
 
 from __future__ import annotations
@@ -91,6 +92,17 @@ async def bare_hops(folder: Path, groups: int) -> list[list[float]]:
         await log.aclose()
 
 
+def busy(cpu_ms: float, times: int) -> list[float]:
+    """Milliseconds of the wall for a loop of `cpu_ms` of CPU, so often: more of it is what others took."""
+    took = []
+    for _ in range(times):
+        began, until = time.perf_counter(), time.thread_time() + cpu_ms / 1e3
+        while time.thread_time() < until:
+            pass
+        took.append((time.perf_counter() - began) * 1e3)
+    return took
+
+
 async def _sessions(
     address: str, pid: int, sessions: int, steps: int
 ) -> tuple[list[list[float]], float]:
@@ -113,6 +125,7 @@ def measure(sessions: int, steps: int) -> dict[str, Any]:
                 _sessions(running.address, running.process.pid, sessions, steps)
             )
         after = asyncio.run(bare_hops(Path(folder) / "after", 2))
+    noise = busy(cpu_ms, 2 * steps)
     every = [one for session in found for one in session]
     bare_ms = statistics.median(one for some in (*before, *after) for one in some)
     medians = sorted(statistics.median(session) for session in found)
@@ -129,6 +142,10 @@ def measure(sessions: int, steps: int) -> dict[str, Any]:
             "high": round(max(quantile(session, 0.99) for session in found), 2),
         },
         "cpu_ms_per_step": round(cpu_ms, 2),
+        "busy_loop_of_that_cpu_ms": {
+            "p50": round(statistics.median(noise), 2),
+            "p99": round(quantile(noise, 0.99), 2),
+        },
         "bare_hop_ms_p50": round(bare_ms, 3),
         "bare_hops_of_a_step": HOPS,
         "over_bare_hops": round(statistics.median(every) / (HOPS * bare_ms), 2),
@@ -157,6 +174,8 @@ def shown(figures: dict[str, Any]) -> Table:
         "",
     )
     table.add_row("platform's CPU", f"{figures['cpu_ms_per_step']} (mean)", "", "")
+    noise = figures["busy_loop_of_that_cpu_ms"]
+    table.add_row("a busy loop of that CPU", f"{noise['p50']}", f"{noise['p99']}", "")
     table.add_row("one bare hop of the log", f"{figures['bare_hop_ms_p50']}", "", "")
     table.add_row(f"over {HOPS} bare hops", f"{figures['over_bare_hops']} x", "", "")
     return table

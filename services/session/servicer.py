@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+import grpc
 from opentelemetry import trace
 
-from libs.errors import InvalidRequest
+from libs.errors import DependencyDown, InvalidRequest
 from libs.events.messages import TYPE_PREFIX
 from libs.rpc.call import current_tenant
 from libs.telemetry import names
@@ -48,7 +49,11 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         async def send(heard: Heard) -> None:
             if isinstance(heard.body, Opened):
                 called.set_attribute(names.GEN_AI_CONVERSATION, heard.body.session_id)
-            await context.write(response_of(heard))
+            try:
+                await context.write(response_of(heard))
+            except grpc.aio.InternalError as error:
+                # The client went away in the middle of a write; its cancellation is still on the way.
+                raise DependencyDown("CLIENT_GONE", "the client's stream broke") from error
 
         requests, parent = _messages(request_iterator), current_traceparent()
         await self._sessions.converse(current_tenant(), requests, send, parent)
