@@ -86,8 +86,7 @@ async def consume(
         handle: The reactor's handler, idempotent on the event id. It may raise StopConsuming.
         settings: Limits.
         clock: For the time of dead letters.
-        types: CloudEvents types that `handle` wants; a record of another is done as it comes, without a
-            lane or a span. All of them by default.
+        types: CloudEvents types that `handle` wants, by default all; others are done as they come.
         rng: Jitter of the pauses; injected for simulation.
         marks: High-water marks; a fresh set by default.
         on_dead_letter: Told of each record given up; what it raises is logged, not retried.
