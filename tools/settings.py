@@ -71,7 +71,7 @@ def _default(field: FieldInfo) -> str:
 def _range(field: FieldInfo) -> str:
     words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
     limits = [
-        f"{word} {getattr(limit, name):,}".replace(".0", "")
+        f"{word} {getattr(limit, name):,}".removesuffix(".0")
         for limit in field.metadata
         for name, word in words.items()
         if hasattr(limit, name)
