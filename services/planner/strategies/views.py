@@ -217,7 +217,8 @@ def _overlap_y(a: Box, b: Box) -> float:
 def _label_gap(field: Box, text: Box) -> float | None:
     """How far a text lies from a field that it may name; None where it cannot."""
     if _overlap_y(field, text) >= 0.5 and text.x + text.width <= field.x + 2:
-        return field.x - text.x - text.width
+        # What stands in the field's own row names it, even from farther than what lies above.
+        return (field.x - text.x - text.width) / 4
     above = field.y - text.y - text.height
     if -2 <= above <= 40 and text.x < field.x + field.width and field.x < text.x + text.width:
         return above + 20

@@ -1,6 +1,4 @@
-"""Explanations of one demonstrated element or text: proposed on one scene, kept if true in all
-others.
-"""
+"""Explanations of one demonstrated element: proposed on one scene, kept if true in all others."""
 
 from __future__ import annotations
 
@@ -8,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from services.planner.strategies.exemplar.marks import Extreme, Focused, Last, New, OfRole
 from services.planner.strategies.exemplar.scene import (
     RELATIONS,
     Filter,
@@ -16,31 +15,17 @@ from services.planner.strategies.exemplar.scene import (
     is_field,
     related,
 )
-from services.planner.strategies.exemplar.targets import (
-    Beside,
-    Extreme,
-    Focused,
-    Labelled,
-    Last,
-    New,
-    Nth,
-    OfRole,
-    Says,
-    holds,
-)
+from services.planner.strategies.exemplar.targets import Beside, Labelled, Nth, Says, holds
 from services.planner.strategies.exemplar.tokens import ordinal
-from services.planner.strategies.exemplar.transforms import TRANSFORMS
 from services.planner.strategies.exemplar.values import (
     Const,
-    Count,
     Finder,
     Item,
-    Read,
     Slot,
     Value,
-    WordAt,
     bare,
     cheapest,
+    counts,
     plain_table,
     singular,
     table,
@@ -67,20 +52,12 @@ class Sight:
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class Typed:
-    """One demonstrated text in its scene."""
-
-    scene: Scene
-    text: str
-
-
 def explain_element(sights: Sequence[Sight], *, looping: bool) -> list[Finder]:
     """Expressions that find the demonstrated element in every scene, cheapest first."""
     first = min(sights, key=lambda sight: len(sight.scene.view.elements))
     # Those of other screens and demonstrations refute soonest.
     others = sorted(sights, key=lambda sight: sight.scene.view is first.scene.view)
-    constants = _shared_texts(sights)
+    constants = shared_texts(sights)
     kept: dict[Finder, bool] = {}
     for stage in (_plain_proposals, _by_relation):
         for finder in stage(first, constants, looping=looping):
@@ -90,69 +67,6 @@ def explain_element(sights: Sequence[Sight], *, looping: bool) -> list[Finder]:
         if found and found[0].cost <= _PLAIN:
             break
     return found[:MOST]
-
-
-def explain_text(typed: Sequence[Typed]) -> list[Value]:
-    """Expressions that give the demonstrated text in every scene, cheapest first."""
-    first = typed[0]
-    proposals: list[Value] = list(table(first.scene).get(first.text, ()))
-    if all(one.text == first.text for one in typed):
-        proposals.append(Const(first.text, 1.3 if len(typed) > 1 else 2.0))
-    kept = [v for v in dict.fromkeys(proposals) if _gives(v, typed)]
-    if not kept:
-        kept = [v for v in dict.fromkeys(_read_values(typed)) if _gives(v, typed)]
-    return cheapest(kept, MOST)
-
-
-def _gives(value: Value, typed: Sequence[Typed]) -> bool:
-    return all(value.text(one.scene) == one.text for one in typed)
-
-
-def _read_values(typed: Sequence[Typed]) -> Iterator[Value]:
-    """What could be read off the first screen, and counts of what is on it."""
-    first = typed[0]
-    view = first.scene.view
-    for name, transform in TRANSFORMS.items():
-        sources = [i for i in range(len(view.elements)) if transform(view.text_of(i)) == first.text]
-        for i in sources[:5]:
-            sights = [Sight(first.scene, i)]
-            for finder in cheapest_finders(
-                _proposals(sights[0], _texts_of(typed), looping=False), 120
-            ):
-                yield Read(finder, name)
-    yield from _words_at(typed)
-    yield from _counts(first.scene, first.text)
-
-
-def _words_at(typed: Sequence[Typed]) -> Iterator[Value]:
-    """A word of a longer text on the screen, at a place that the instruction names."""
-    first = typed[0]
-    view = first.scene.view
-    places = [
-        (place, value)
-        for text, values in table(first.scene).items()
-        if (place := ordinal(text)) is not None
-        for value in cheapest(values, 1)
-    ]
-    for i, element in enumerate(view.elements):
-        words = [word.strip(",.;:!?") for word in view.text_of(i).split()]
-        if len(words) < 3 or first.text not in words or element.role == "generic":
-            continue
-        finders = _proposals(Sight(first.scene, i), _texts_of(typed), looping=False)
-        for finder in cheapest_finders(finders, 20):
-            for place, value in places:
-                if -len(words) <= place < len(words) and words[place] == first.text:
-                    yield WordAt(Read(finder), value)
-
-
-def _counts(scene: Scene, text: str) -> Iterator[Value]:
-    if not text.isdigit() or len(text) > 2:
-        return
-    words = [values[0] for values in plain_table(scene).values()]
-    for role in scene.view.by_role:
-        for value in words:
-            yield Count(Filter(role), (value,))
-        yield Count(Filter(role))
 
 
 def cheapest_finders(finders: Iterable[Finder], most: int) -> list[Finder]:
@@ -174,7 +88,7 @@ def _same(sight: Sight, found: int) -> bool:
     return nested and bare(view.text_of(found)) == bare(view.text_of(sight.position))
 
 
-def _shared_texts(sights: Sequence[Sight]) -> Mapping[str, float]:
+def shared_texts(sights: Sequence[Sight]) -> Mapping[str, float]:
     """Texts that are on all the screens, with what each costs as a constant.
 
     What several demonstrations share is likely a constant of the task; in a single one everything is shared,
@@ -190,11 +104,8 @@ def _shared_texts(sights: Sequence[Sight]) -> Mapping[str, float]:
     return {text: 2.6 if any(map(str.isdigit, text)) else 2.0 for text in shared or ()}
 
 
-def _texts_of(typed: Sequence[Typed]) -> Mapping[str, float]:
-    return _shared_texts([Sight(one.scene, 0) for one in typed])
-
-
-def _proposals(sight: Sight, constants: Mapping[str, float], *, looping: bool) -> Iterator[Finder]:
+def proposals(sight: Sight, constants: Mapping[str, float], *, looping: bool) -> Iterator[Finder]:
+    """Everything that can be said of an element on one screen."""
     yield from _plain_proposals(sight, constants, looping=looping)
     yield from _by_relation(sight, constants, looping=looping)
 
@@ -266,7 +177,7 @@ def _by_text(
 
 def _by_count(scene: Scene, i: int, wanted: Filter) -> Iterator[Finder]:
     for said in scene.view.said[i]:
-        for count in _counts(scene, said):
+        for count in counts(scene, said):
             if count.text(scene) == said:
                 yield from _picks(scene, i, wanted, (count,), "exact")
 

@@ -6,16 +6,12 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from services.planner.strategies.exemplar.candidates import (
-    Sight,
-    Typed,
-    explain_element,
-    explain_text,
-)
+from services.planner.strategies.exemplar.candidates import Sight, explain_element
 from services.planner.strategies.exemplar.moves import Demonstration, Move
 from services.planner.strategies.exemplar.program import Block, Loop, Op, total
 from services.planner.strategies.exemplar.scene import Filter, Scene
 from services.planner.strategies.exemplar.targets import Says
+from services.planner.strategies.exemplar.texts import Typed, explain_text
 from services.planner.strategies.exemplar.values import (
     Finder,
     Item,
@@ -28,6 +24,9 @@ from services.planner.strategies.views import View
 
 _BODY = 3
 """Longest body of a loop; longer ones were never needed and cost time."""
+
+_EVIDENCE = 3.0
+"""How much more a loop is believed that ended, after different numbers of turns, just when it should."""
 
 _EXPLAINED = 600
 """Operators that are tried at most: what is not found by then is not simple, and a turn is waiting."""
@@ -132,7 +131,7 @@ class Induction:
                 continue
             choices = [[n for n in (run, run - 1, run - 2) if n >= 0] for run in runs]
             for counts in itertools.islice(itertools.product(*choices), 27):
-                if max(counts) < 2 and (len(set(counts)) == 1 or size > 1):
+                if max(counts) < 2 and size > 1:
                     continue
                 body = self._body(at, counts, size, None)
                 if body is not None:
@@ -169,21 +168,29 @@ class Induction:
             for d in range(len(counts))
             if after[d] < len(self._demos[d].views)
         ]
-        stopping = _stopping(body[0], ended)
-        if stopping is not None and len(ended) == len(counts) and max(counts) > 1:
-            yield (Loop((stopping, *body[1:]), "found"),), after
         if len(ended) < len(counts):
             return
+        if max(counts) < 2 and len(set(counts)) == 1:
+            # Done once each time: a loop all the same where it brings a part of a date to the screen, since
+            # then the date says how often.
+            for condition in _conditions(begun, ended):
+                if _of_date(condition):
+                    yield (Loop(body, "until", condition=condition, evidence=_EVIDENCE),), after
+            return
+        varied = _EVIDENCE if len(set(counts)) > 1 else 0.0
+        stopping = _stopping(body[0], ended)
+        if stopping is not None and max(counts) > 1:
+            yield (Loop((stopping, *body[1:]), "found"),), after
         if all(place < end for place, end in zip(after, self._ends, strict=True)):
             following = self._op([(d, place, {}) for d, place in enumerate(after)])
             awaited = None if following is None else _awaited(following, begun)
             if awaited is not None:
                 yield (
-                    (Loop(body, "until"), awaited),
+                    (Loop(body, "until", evidence=varied - 0.8 if varied else 0.0), awaited),
                     tuple(place + 1 for place in after),
                 )
         for condition in _conditions(begun, ended):
-            yield (Loop(body, "until", condition=condition),), after
+            yield (Loop(body, "until", condition=condition, evidence=varied),), after
 
     def _run(self, d: int, place: int, size: int) -> int:
         """How often the next `size` moves are repeated, by kind and role."""
@@ -365,7 +372,11 @@ def reachable(finder: Finder, scene: Scene) -> bool:
     return element.role == "option" or "offscreen" not in element.states
 
 
-def _conditions(begun: Sequence[Scene], ended: Sequence[Scene]) -> Iterator[Finder]:
+def _of_date(condition: Says) -> bool:
+    return all(isinstance(value, Slot) and value.key[0] == "date" for value in condition.values)
+
+
+def _conditions(begun: Sequence[Scene], ended: Sequence[Scene]) -> Iterator[Says]:
     """Texts of the instruction that come up on the screen just when the loop ends."""
     for text, values in plain_table(ended[0]).items():
         if text not in ended[0].view.by_bare:

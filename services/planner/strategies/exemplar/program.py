@@ -61,6 +61,8 @@ class Loop:
     key: SlotKey | None = None
     count: Value | None = None
     condition: Finder | None = None
+    evidence: float = 0.0
+    """What it takes off the cost that the loop ended, after different numbers of turns, just when it should."""
 
     @property
     def cost(self) -> float:
@@ -68,7 +70,7 @@ class Loop:
         control = {"each": 0.6, "found": 1.9, "until": 1.2, "times": 0.8}[self.control]
         if self.condition is not None:
             control += self.condition.cost
-        return control + sum(op.cost for op in self.body)
+        return control - self.evidence + sum(op.cost for op in self.body)
 
     def say(self) -> str:
         """In words."""

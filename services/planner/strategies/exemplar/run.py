@@ -63,6 +63,8 @@ class Run:
         self._tries = 0
         self._dismissed: set[str] = set()
         self._used: set[str] = set()
+        self._opened: set[str] = set()
+        self._scrolled = 0
 
     def choose(self, view: View, status: OutcomeStatus | None) -> Choice:
         """The next action for what is seen; `status` is that of the last one, None at the start."""
@@ -105,7 +107,12 @@ class Run:
         """
         goal = self._following_finder()
         block = self._program.blocks[self._block]
-        if isinstance(block, Loop) or goal is None or not reachable(goal, self._scene(view)):
+        if isinstance(block, Loop):
+            return False
+        if goal is None and (pending.op is None or pending.op.finders):
+            return False
+        # A key alone, such as Home, may find that there is nothing to do.
+        if goal is not None and not reachable(goal, self._scene(view)):
             return False
         self._done(pending, view)
         return True
@@ -239,6 +246,8 @@ class Run:
             return None
         if self._looks >= 1 and (way := self._dismiss(view, None)):
             return way
+        if self._looks >= 1 and (way := self._explore(view)):
+            return way
         if self._looks < _LOOKS:
             self._looks += 1
             self._pending = None
@@ -266,6 +275,26 @@ class Run:
         action = Action(a.Click(a.Point.element(element_id)))
         reason = f"something is in the way: click {view.describe(i)} to be rid of it"
         return self._choice(None, (), view, action, reason)
+
+    def _explore(self, view: View) -> Choice | None:
+        """Open what is closed, each such thing once, and then scroll on: what is missing may be there."""
+        for i, element in enumerate(view.elements):
+            closed = "collapsed" in element.states or (
+                element.role == "tab" and "selected" not in element.states
+            )
+            barred = {"covered", "disabled"} & set(element.states) or not view.visible(i)
+            if closed and not barred and element.id not in self._opened:
+                self._opened.add(element.id)
+                action = Action(a.Click(a.Point.element(element.id)))
+                reason = f"what is wanted is not in sight: open {view.describe(i)}"
+                return self._choice(None, (), view, action, reason)
+        screen = view.screen
+        below = screen.scroll_height - screen.scroll_y - screen.size.height
+        if below > 1 and self._scrolled < _TURNS:
+            self._scrolled += 1
+            action = Action(a.Scroll(None, 0.0, screen.size.height * 0.8))
+            return self._choice(None, (), view, action, "what is wanted is not in sight: scroll on")
+        return None
 
     def _choice(
         self,

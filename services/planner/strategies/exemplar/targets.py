@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.planner.strategies.exemplar.scene import (
@@ -13,25 +13,24 @@ from services.planner.strategies.exemplar.scene import (
     related,
 )
 from services.planner.strategies.exemplar.tokens import ordinal
-from services.planner.strategies.exemplar.transforms import number
 from services.planner.strategies.exemplar.values import Finder, Value, bare, singular
 from services.planner.strategies.views import View
 
 __all__ = [
     "Beside",
-    "Extreme",
     "Finder",
-    "Focused",
     "Labelled",
-    "Last",
-    "New",
     "Nth",
-    "OfRole",
     "Says",
+    "filter_cost",
+    "holds",
+    "matches",
+    "picked",
 ]
 
 
-def _role_cost(wanted: Filter) -> float:
+def filter_cost(wanted: Filter) -> float:
+    """What a filter adds to a cost: states say less than roles, looks less than states."""
     cost = 0.25 if wanted.role in ("", "generic") else 0.0
     if wanted.state:
         # What is ticked or operated tells more of what is meant than how it looks.
@@ -40,7 +39,8 @@ def _role_cost(wanted: Filter) -> float:
     return cost
 
 
-def _picked(found: Sequence[int], pick: int) -> int | None:
+def picked(found: Sequence[int], pick: int) -> int | None:
+    """The one at a place, where there is one."""
     return found[pick] if -len(found) <= pick < len(found) else None
 
 
@@ -59,11 +59,11 @@ class Says:
         loose = {"exact": 0.0, "has": 0.45, "words": 0.5, "ends": 0.3, "part": 0.9}[self.mode]
         place = 0.0 if self.pick == 0 else 0.5 + 0.1 * abs(self.pick)
         texts = max(value.cost for value in self.values) + 0.1 * (len(self.values) - 1)
-        return texts + loose + place + _role_cost(self.wanted)
+        return texts + loose + place + filter_cost(self.wanted)
 
     def find(self, scene: Scene) -> int | None:
         """The match that can be pointed at, of several the one picked."""
-        return _picked(self.all(scene), self.pick)
+        return picked(self.all(scene), self.pick)
 
     def all(self, scene: Scene) -> list[int]:
         """All matches."""
@@ -161,7 +161,7 @@ class Labelled:
     def cost(self) -> float:
         """As a text, a little more."""
         loose = 0.35 if self.part else 0.0
-        return self.value.cost + 0.15 + loose + _role_cost(self.wanted)
+        return self.value.cost + 0.15 + loose + filter_cost(self.wanted)
 
     def find(self, scene: Scene) -> int | None:
         """The first of the fields with this label."""
@@ -174,7 +174,7 @@ class Labelled:
             found = [i for i, label in labels if holds(label, wanted)]
         else:
             found = [i for i, label in labels if label == wanted]
-        return _picked(prefer_visible(scene, found), 0)
+        return picked(prefer_visible(scene, found), 0)
 
     def say(self) -> str:
         """In words."""
@@ -206,7 +206,7 @@ class Nth:
             base = 2.2
         elif self.wanted.fresh:
             base = 1.9
-        return base + _role_cost(self.wanted)
+        return base + filter_cost(self.wanted)
 
     def find(self, scene: Scene) -> int | None:
         """The element at the place."""
@@ -219,7 +219,7 @@ class Nth:
             place = None if text is None else ordinal(text)
         elif self.by_turn:
             place = self.place + scene.turn
-        return None if place is None else _picked(found, place)
+        return None if place is None else picked(found, place)
 
     def say(self) -> str:
         """In words."""
@@ -245,7 +245,11 @@ class Beside:
         """Relations cost more than names and less than numbers."""
         place = 0.0 if self.pick == 0 else 0.3 + 0.1 * abs(self.pick)
         return (
-            self.anchor.cost + 0.8 + RELATION_COSTS[self.relation] + place + _role_cost(self.wanted)
+            self.anchor.cost
+            + 0.8
+            + RELATION_COSTS[self.relation]
+            + place
+            + filter_cost(self.wanted)
         )
 
     def find(self, scene: Scene) -> int | None:
@@ -254,158 +258,10 @@ class Beside:
         return (
             None
             if at is None
-            else _picked(related(scene, self.relation, at, self.wanted), self.pick)
+            else picked(related(scene, self.relation, at, self.wanted), self.pick)
         )
 
     def say(self) -> str:
         """In words."""
         place = "" if self.pick == 0 else f"number {self.pick + 1} "
         return f"{self.wanted.say()} {place}{self.relation} {self.anchor.say()}"
-
-
-@dataclass(frozen=True, slots=True)
-class Extreme:
-    """The element with the largest or smallest number, or size."""
-
-    wanted: Filter
-    key: str
-    largest: bool
-
-    @property
-    def cost(self) -> float:
-        """Dearer than an only one."""
-        return 2.3 + (0.6 if self.key != "number" else 0.0) + 0.5 * _role_cost(self.wanted)
-
-    def find(self, scene: Scene) -> int | None:
-        """The extreme one, the first of equals; None where none has a measure."""
-        key = ("extreme", self.wanted, self.key, self.largest)
-        if not self.wanted.fresh and key in scene.view.memo:
-            known = scene.view.memo[key]
-            return known[0] if known else None
-        found = self._search(scene)
-        if not self.wanted.fresh:
-            scene.view.memo[key] = [] if found is None else [found]
-        return found
-
-    def _search(self, scene: Scene) -> int | None:
-        sign = -1 if self.largest else 1
-        measured = [
-            (sign * measure, i)
-            for i in self.wanted.positions(scene)
-            if (measure := _measure(scene.view, i, self.key)) is not None
-        ]
-        return min(measured)[1] if measured else None
-
-    def say(self) -> str:
-        """In words."""
-        return (
-            f"{self.wanted.say()} with the {'largest' if self.largest else 'smallest'} {self.key}"
-        )
-
-
-def _measure(view: View, i: int, key: str) -> float | None:
-    if key == "number":
-        return number(view.text_of(i))
-    box = view.elements[i].box
-    if box is None:
-        return None
-    return {"area": box.width * box.height, "height": box.height, "x": box.x, "y": box.y}[key]
-
-
-ROLE_WORDS: Mapping[str, tuple[str, str]] = {
-    "text": ("textbox", "!multiline"),
-    "input": ("textbox", "!multiline"),
-    "textarea": ("textbox", "multiline"),
-    "text area": ("textbox", "multiline"),
-    "dropdown": ("combobox", ""),
-    "drop-down": ("combobox", ""),
-    "image": ("img", ""),
-    "picture": ("img", ""),
-}
-"""What people call widgets by another name than their role, with a state that it has, or has not."""
-
-
-@dataclass(frozen=True, slots=True)
-class OfRole:
-    """The first element whose role a text names."""
-
-    value: Value
-
-    @property
-    def cost(self) -> float:
-        """Little more than the text."""
-        return self.value.cost + 0.2
-
-    def find(self, scene: Scene) -> int | None:
-        """The first of them that can be pointed at."""
-        text = self.value.text(scene)
-        if not text:
-            return None
-        word = bare(text)
-        role, state = ROLE_WORDS.get(word, (word, ""))
-        found = [
-            i
-            for i in Filter(role).positions(scene)
-            if not state
-            or (state.lstrip("!") in scene.view.elements[i].states) == (state[0] != "!")
-        ]
-        return _picked(prefer_visible(scene, found), 0)
-
-    def say(self) -> str:
-        """In words."""
-        return f"the element whose role is {self.value.say()}"
-
-
-@dataclass(frozen=True, slots=True)
-class Focused:
-    """The element that has the focus."""
-
-    cost: float = 2.1
-
-    def find(self, scene: Scene) -> int | None:
-        """It, where it is in the tree."""
-        return scene.view.position.get(scene.view.screen.focused_id)
-
-    def say(self) -> str:
-        """In words."""
-        return "the element that has the focus"
-
-
-@dataclass(frozen=True, slots=True)
-class Last:
-    """The element that the step before acted on."""
-
-    cost: float = 2.0
-
-    def find(self, scene: Scene) -> int | None:
-        """It, where it is still there."""
-        return scene.view.position.get(scene.last_id)
-
-    def say(self) -> str:
-        """In words."""
-        return "the element of the step before"
-
-
-@dataclass(frozen=True, slots=True)
-class New:
-    """An element that the step before brought up."""
-
-    wanted: Filter
-    pick: int = 0
-
-    @property
-    def cost(self) -> float:
-        """Cheaper than a number: it says why the element matters."""
-        return 1.9 + 0.1 * abs(self.pick) + _role_cost(self.wanted)
-
-    def find(self, scene: Scene) -> int | None:
-        """The one at the place among those that were not there before."""
-        if scene.before is None:
-            return None
-        old = scene.before.position
-        found = [i for i in self.wanted.positions(scene) if scene.view.elements[i].id not in old]
-        return _picked(found, self.pick)
-
-    def say(self) -> str:
-        """In words."""
-        return f"{self.wanted.say()} number {self.pick + 1} of those that just appeared"

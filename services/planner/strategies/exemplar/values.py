@@ -4,7 +4,7 @@ says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -318,3 +318,14 @@ def bare(text: str) -> str:
 def cheapest(values: Iterable[Value], most: int) -> list[Value]:
     """The cheapest ones, plainest first."""
     return sorted(values, key=lambda value: value.cost)[:most]
+
+
+def counts(scene: Scene, text: str) -> Iterator[Value]:
+    """Counts of what is on the screen that may give this text."""
+    if not text.isdigit() or len(text) > 2:
+        return
+    words = [values[0] for values in plain_table(scene).values()]
+    for role in scene.view.by_role:
+        for value in words:
+            yield Count(Filter(role), (value,))
+        yield Count(Filter(role))
