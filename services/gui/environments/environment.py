@@ -283,7 +283,9 @@ class BrowserEnvironment:
             scale=self._settings.scale,
             url=self._address(tab),
             tabs=self._tab_list(""),
-            dialog="" if dialog is None else f"{dialog.type}: {dialog.message}",
+            dialog=""
+            if dialog is None
+            else self._without_secrets(f"{dialog.type}: {dialog.message}"),
         )
 
     async def _shoot(self, tab: BrowserTab) -> BlobRef | None:
@@ -310,7 +312,7 @@ class BrowserEnvironment:
             result = self._without_secrets(await performer(hand, action.kind))
             settling_ms = await self._settle(hand)
         except Refused as refused:
-            return _failed(refused.reason, str(refused))
+            return _failed(refused.reason, self._without_secrets(str(refused)))
         except (PlaywrightError, TimeoutError, PageBusyError) as error:
             raise self._lost(error) from error
         return ActResult(result=result, touched=tuple(hand.touched), settling_ms=settling_ms)
@@ -358,7 +360,9 @@ class BrowserEnvironment:
         if browser is None or not browser.is_connected():
             return PluginError("BROWSER_GONE", "Chromium died; a fresh environment is needed")
         first = (str(error) or type(error).__name__).splitlines()[0]
-        return PluginError("ENVIRONMENT_LOST", f"the page does not answer: {first}")
+        return PluginError(
+            "ENVIRONMENT_LOST", self._without_secrets(f"the page does not answer: {first}")
+        )
 
     async def score(self) -> EnvironmentScore | None:
         """A browser keeps no score."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from tectum.geometry import Box, Size
@@ -16,11 +18,24 @@ _BLANK = "•••"
 
 
 def without_secrets(text: str, secrets: Iterable[str]) -> str:
-    """Return `text` with every secret in it blanked out."""
+    """Return `text` with every secret in it blanked out, also where it is written as in an address."""
     for secret in secrets:
-        if len(secret) >= _SECRET_LENGTH_MIN:
-            text = text.replace(secret, _BLANK)
+        if len(secret) < _SECRET_LENGTH_MIN:
+            continue
+        text = text.replace(secret, _BLANK)
+        if "%" in text or "+" in text:
+            text = _escaped(secret).sub(_BLANK, text)
     return text
+
+
+def _escaped(secret: str) -> re.Pattern[str]:
+    """Matches a secret of which a form or an address escaped whichever characters it liked."""
+    ways = []
+    for character in secret:
+        percent = "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
+        some = [re.escape(character), f"(?i:{percent})", *([r"\+"] if character == " " else [])]
+        ways.append(f"(?:{'|'.join(some)})")
+    return re.compile("".join(ways))
 
 
 def to_screen(
@@ -66,7 +81,7 @@ def to_screen(
         url=clean(found["url"]),
         title=clean(found["title"]),
         focused_id=found["focused"],
-        tabs=tabs,
+        tabs=tuple(replace(tab, url=clean(tab.url), title=clean(tab.title)) for tab in tabs),
         settled=settled,
         scroll_y=found["scrollY"] * scale,
         scroll_height=found["scrollHeight"] * scale,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote, quote_plus
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +17,14 @@ from services.gui.environments.observation import without_secrets
 @given(st.text(), st.text(), st.text(min_size=4, alphabet=st.characters(exclude_characters="•")))
 def test_no_secret_survives(before: str, after: str, secret: str) -> None:
     assert secret not in without_secrets(before + secret + after, [secret])
+
+
+@given(
+    st.text(min_size=4, alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="°"))
+)
+def test_no_secret_survives_in_an_address(secret: str) -> None:
+    for written in (quote(secret, safe=""), quote(secret), quote_plus(secret)):
+        assert without_secrets(f"°{written}°", [secret]) == "°•••°"
 
 
 def test_short_secrets_do_not_blank_out_the_page() -> None:
