@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from rich.table import Table
+from rich.text import Text
 
 from tectum.cli.console import Connection, connected, console
 from tectum.cli.run import Teller
@@ -27,6 +28,7 @@ from tectum.recorder.v1 import recorder_pb2, recorder_pb2_grpc
 from tectum.session.v1 import session_pb2
 from tectum.wire import from_wire
 
+_NAME_WIDTH = 32
 _TOLD: dict[str, tuple[Any, type[Any]]] = {
     "TurnStarted": (observation_pb2.TurnStarted, TurnStarted),
     "Plan": (plan_pb2.Plan, Plan),
@@ -42,9 +44,12 @@ _TOLD: dict[str, tuple[Any, type[Any]]] = {
 @connected
 async def sessions(connection: Connection, limit: int) -> None:
     """List the newest sessions."""
-    table = Table()
-    for heading in ("session", "opened", "status", "environment", "instruction"):
-        table.add_column(heading, overflow="fold" if heading == "session" else "ellipsis")
+    table = Table(box=None)
+    # A session's name is there to be copied: whole and on one line, however narrow the terminal.
+    table.add_column("session", no_wrap=True, min_width=_NAME_WIDTH)
+    table.add_column("opened", no_wrap=True, min_width=len("11-22 21:15"))
+    for heading in ("status", "environment", "instruction"):
+        table.add_column(heading)
     async with connection.open() as platform:
         response = await platform.sessions.ListSessions(
             session_pb2.ListSessionsRequest(page_size=limit), metadata=platform.metadata
@@ -54,8 +59,11 @@ async def sessions(connection: Connection, limit: int) -> None:
         status = "working" if state.working else str(state.status)
         if state.status is SessionStatus.CLOSED:
             status = f"closed {state.reason}"
-        opened = datetime.fromtimestamp(state.opened_at, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(state.session_id, opened, status, state.environment, state.instruction)
+        opened = datetime.fromtimestamp(state.opened_at, UTC).strftime("%m-%d %H:%M")
+        cells = (opened, status, state.environment, state.instruction)
+        table.add_row(
+            state.session_id, *(Text(c, no_wrap=True, overflow="ellipsis") for c in cells)
+        )
     console.print(table)
 
 
