@@ -25,8 +25,11 @@ from services.planner.strategies.views import View
 _BODY = 3
 """Longest body of a loop; longer ones were never needed and cost time."""
 
-_EVIDENCE = 3.0
+_EVIDENCE = 2.6
 """How much more a loop is believed that ended, after different numbers of turns, just when it should."""
+
+_DATE_EVIDENCE = 3.0
+"""The same of a loop that brings the month of a date to the screen, whatever the number of turns."""
 
 _EXPLAINED = 600
 """Operators that are tried at most: what is not found by then is not simple, and a turn is waiting."""
@@ -171,11 +174,14 @@ class Induction:
         if len(ended) < len(counts):
             return
         if max(counts) < 2 and len(set(counts)) == 1:
-            # Done once each time: a loop all the same where it brings a part of a date to the screen, since
+            # Done once each time: a loop all the same where it brings a month to the screen, since
             # then the date says how often.
             for condition in _conditions(begun, ended):
-                if _of_date(condition):
-                    yield (Loop(body, "until", condition=condition, evidence=_EVIDENCE),), after
+                if _of_month(condition):
+                    yield (
+                        (Loop(body, "until", condition=condition, evidence=_DATE_EVIDENCE),),
+                        after,
+                    )
             return
         varied = _EVIDENCE if len(set(counts)) > 1 else 0.0
         stopping = _stopping(body[0], ended)
@@ -372,8 +378,11 @@ def reachable(finder: Finder, scene: Scene) -> bool:
     return element.role == "option" or "offscreen" not in element.states
 
 
-def _of_date(condition: Says) -> bool:
-    return all(isinstance(value, Slot) and value.key[0] == "date" for value in condition.values)
+def _of_month(condition: Says) -> bool:
+    return all(
+        isinstance(value, Slot) and value.transform.startswith("month ")
+        for value in condition.values
+    )
 
 
 def _conditions(begun: Sequence[Scene], ended: Sequence[Scene]) -> Iterator[Says]:
