@@ -196,7 +196,7 @@ class Reader:
         self.closed = False
         self._behind: dict[tuple[str, int], None] = {}
         """Places where there is more than was sent, in the order in which it came."""
-        self._flying = False
+        self._flying: set[tuple[str, int]] = set()
         self._waiter: asyncio.Future[None] | None = None
 
     def assign(self, positions: Mapping[tuple[str, int], int]) -> None:
@@ -214,7 +214,7 @@ class Reader:
 
     def notice(self, place: tuple[str, int]) -> None:
         self._behind[place] = None
-        self.schedule()
+        self._lift(place)
 
     def close(self) -> None:
         self.assign({})
@@ -222,33 +222,32 @@ class Reader:
         self.node.post(self._wake)
 
     def schedule(self) -> None:
-        broker = self.broker
-        if self._flying or self.closed or broker.is_down or len(self.queue) >= _QUEUE_LIMIT:
-            return
-        if self._behind:
-            self._flying = True
-            broker.world.after(broker.world.log_way(), self._land)
+        for place in tuple(self._behind):
+            self._lift(place)
 
-    def _land(self) -> None:
-        self._flying = False
+    def _lift(self, place: tuple[str, int]) -> None:
+        """Send what is new at one place; each place has its own way, so topics overtake each other."""
+        broker = self.broker
+        full = len(self.queue) >= _QUEUE_LIMIT
+        if place not in self._flying and not (self.closed or broker.is_down or full):
+            self._flying.add(place)
+            broker.world.after(broker.world.log_way(), self._land, place)
+
+    def _land(self, place: tuple[str, int]) -> None:
+        self._flying.discard(place)
         broker, world = self.broker, self.broker.world
-        if self.closed or not self.node.alive or broker.is_down:
+        if self.closed or not self.node.alive or broker.is_down or place not in self.positions:
             return
-        batch: list[Record] = []
-        places = list(self._behind)
-        if len(places) > 1:
-            world.random.shuffle(places)
-        for place in places:
-            part, start = broker.part(*place), self.positions[place]
-            found = tail_of(part.records, start)
-            found = found[: max(1, int(world.random.random() * world.weather.batch))]
-            self.positions[place] = found[-1].offset + 1 if found else part.end
-            if self.positions[place] >= part.end:
-                del self._behind[place]
-            batch.extend(found)
-        if batch:
-            self.node.post(self._receive, batch)
-        self.schedule()
+        part = broker.part(*place)
+        found = tail_of(part.records, self.positions[place])
+        found = found[: max(1, int(world.random.random() * world.weather.batch))]
+        self.positions[place] = found[-1].offset + 1 if found else part.end
+        if found:
+            self.node.post(self._receive, found)
+        if self.positions[place] < part.end:
+            self._lift(place)
+        else:
+            self._behind.pop(place, None)
 
     def _receive(self, batch: list[Record]) -> None:
         self.queue.extend(batch)

@@ -48,6 +48,8 @@ class SimLoop(asyncio.BaseEventLoop):
         self._serial = 0
         self._graveyard: list[object] = []
         self._step_limit = step_limit
+        self.halted = False
+        """Set to end the run although `main` has not ended."""
         self.now = 0.0
         """Seconds since the start, on no node's clock."""
         self.steps = 0
@@ -96,8 +98,8 @@ class SimLoop(asyncio.BaseEventLoop):
         heapq.heappush(self._timers, (max(when, self.now), self._serial, handle))
         return handle
 
-    def run(self, main: Coroutine[Any, Any, T], node: Node) -> T:
-        """Run until `main` has ended on `node`.
+    def run(self, main: Coroutine[Any, Any, T], node: Node) -> T | None:
+        """Run until `main` has ended on `node`; None where it was halted before.
 
         Raises:
             SimulationStuckError: nobody can go on although `main` has not ended, or the step limit is reached.
@@ -115,6 +117,8 @@ class SimLoop(asyncio.BaseEventLoop):
                             f"deadlock at {self.now:.3f} s: {task!r} waits for ever"
                         )
                 self._turn()
+                if self.halted:
+                    return None
         finally:
             self._is_running = False
             sys.set_asyncgen_hooks(*hooks)

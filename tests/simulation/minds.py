@@ -6,7 +6,7 @@ import functools
 import itertools
 import random
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 
 from libs.events import topics
@@ -35,9 +35,37 @@ from tests.simulation.log import SimEventLog
 from tests.simulation.node import Node, NodeClock
 from tests.simulation.processes import Process
 from tests.simulation.profiles import Profile
+from tests.simulation.witness import Witness
 from tests.simulation.world import World
 
 _LANES = LaneSettings(commit_interval_s=0.5, attempts_max=40)
+
+
+Slot = Callable[[Record], Hashable]
+"""Which high-water mark counts for a record; the self-test names a wrong one."""
+
+
+class WitnessedMarks(HighWaterMarks):
+    """The real marks; what they drop although nobody had it is told to the witness."""
+
+    def __init__(self, had: set[object], witness: Witness, slot: Slot | None) -> None:
+        super().__init__(_LANES.marks_max)
+        self._had, self._witness, self._slot = had, witness, slot
+
+    def slot(self, record: Record) -> Hashable:
+        """See HighWaterMarks."""
+        return super().slot(record) if self._slot is None else self._slot(record)
+
+    def accept(self, record: Record) -> bool:
+        """See HighWaterMarks."""
+        event = record.event
+        what = (event.source, event.incarnation, event.seq)
+        accepted = super().accept(record)
+        if accepted:
+            self._had.add(what)
+        elif what not in self._had:
+            self._witness.accuse("DROPPED", f"{event.id} of {record.topic} as a duplicate")
+        return accepted
 
 
 class Mind(Process):
@@ -47,10 +75,11 @@ class Mind(Process):
     reads: tuple[str, ...] = ()
 
     def __init__(
-        self, world: World, broker: Broker, name: str, marks: type[HighWaterMarks]
+        self, world: World, broker: Broker, name: str, witness: Witness, slot: Slot | None
     ) -> None:
         super().__init__(world, broker, name)
-        self._marks = marks
+        self._witness, self._slot = witness, slot
+        self._had: set[object] = set()
 
     async def body(self, node: Node) -> None:
         """Consume until the end."""
@@ -66,7 +95,7 @@ class Mind(Process):
             settings=_LANES,
             clock=NodeClock(node),
             rng=rng,
-            marks=self._marks(_LANES.marks_max),
+            marks=WitnessedMarks(self._had, self._witness, self._slot),
         )
 
     def create(self, log: EventLog, producer: Producer, node: Node) -> Planner | GuardReactor:
@@ -181,12 +210,12 @@ class PlannerProcess(Mind):
         world: World,
         broker: Broker,
         name: str,
-        marks: type[HighWaterMarks],
-        bodies_of: BodiesOf,
+        witness: Witness,
+        slot: Slot | None,
         profile: Profile,
     ) -> None:
-        super().__init__(world, broker, name, marks)
-        self._numbers, self._bodies_of = itertools.count(1), bodies_of
+        super().__init__(world, broker, name, witness, slot)
+        self._numbers, self._bodies_of = itertools.count(1), witness.bodies_of
         self._profile = profile
 
     def create(self, log: EventLog, producer: Producer, node: Node) -> Planner:

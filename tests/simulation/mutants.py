@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-from libs.events.dedupe import HighWaterMarks
 from libs.events.port import Record
 from libs.executor.journal import Mark
 from libs.executor.lease import Lease
@@ -112,9 +111,8 @@ class _LeavesLeftovers(ExecutorRules):
         return False
 
 
-class _OneMark(HighWaterMarks):
-    def slot(self, record: Record) -> Hashable:
-        return record.event.source
+def _by_source(record: Record) -> Hashable:
+    return record.event.source
 
 
 def _session(name: str, profile: str, rules: SessionRules, *breaks: str) -> Mutant:
@@ -139,7 +137,7 @@ MUTANTS = (
     _executor("acts-before-acknowledged", "executors", _ActsBeforeAcknowledged(), "UNJOURNALED"),
     _executor("losers-act", "twins", _LosersAct(), "TWICE", "LOSER_ACTED"),
     _executor("no-recheck", "interrupts", _NoRecheck(), "STALE"),
-    _executor("no-drain", "interrupts", _NoDrain(), "STALE"),
+    _executor("no-drain", "stopping", _NoDrain(), "STALE"),
     _executor("leaves-leftovers", "orphaned", _LeavesLeftovers(), "AFTER_OUTCOME", "STALE"),
-    Mutant("one-mark", Rules(marks=_OneMark), frozenset({"TURN_STUCK"}), "rough"),
+    Mutant("one-mark", Rules(slot=_by_source), frozenset({"DROPPED"}), "parting"),
 )

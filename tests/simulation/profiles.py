@@ -30,6 +30,7 @@ class Profile:
 
     name: str
     weather: Weather = field(default_factory=Weather)
+    replicas: int = 3
     callers: tuple[int, int] = (1, 2)
     environments: tuple[str, ...] = ("fake://a", "robot://a", "speech://a")
     deeds: tuple[str, ...] = (
@@ -174,6 +175,26 @@ PROFILES = (
                 ("send", ""),
             )
         ),
+    ),
+    # Stops that meet a device with a command in it.
+    Profile(
+        "stopping",
+        callers=(1, 1),
+        deeds=("instruct", "interrupt", "elsewhere"),
+        deeds_max=10,
+        faults=(),
+        inputs_max=60,
+        stall=0.1,
+    ),
+    # A client that goes as soon as it has spoken, and a log that tells of both in any order.
+    Profile(
+        "parting",
+        Weather(log_tail=0.4, log_tail_s=0.5, tail=0.0, drop=0.0),
+        replicas=1,
+        callers=(1, 1),
+        deeds=("instruct", "leave", "sever"),
+        deeds_max=8,
+        faults=(),
     ),
     # Two plans of one step for two bodies, and a log that tells them late of each other.
     Profile(

@@ -140,6 +140,6 @@ def find(
 ) -> Iterator[Result]:
     """The seeds in which one of `promises` is broken."""
     for seed in seeds:
-        result = simulate(seed, rules=rules, profile=profile)
+        result = simulate(seed, rules=rules, profile=profile, enough=promises)
         if {violation.promise for violation in result.violations} & promises:
             yield result

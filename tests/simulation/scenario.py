@@ -7,7 +7,6 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from libs.events.dedupe import HighWaterMarks
 from libs.events.topics import topic_specs
 from libs.executor.rules import ExecutorRules
 from services.session.domain.rules import SessionRules
@@ -16,7 +15,7 @@ from tests.simulation.broker import Broker
 from tests.simulation.client import Caller, Deed
 from tests.simulation.devices import Device
 from tests.simulation.loop import SimulationStuckError, deaf
-from tests.simulation.minds import GuardProcess, PlannerProcess
+from tests.simulation.minds import GuardProcess, PlannerProcess, Slot
 from tests.simulation.processes import ExecutorProcess, Process, Replica
 from tests.simulation.profiles import MOMENTS, PROFILES, Profile
 from tests.simulation.view import judge_view
@@ -30,7 +29,7 @@ class Rules:
 
     session: SessionRules = field(default_factory=SessionRules)
     executor: ExecutorRules = field(default_factory=ExecutorRules)
-    marks: type[HighWaterMarks] = HighWaterMarks
+    slot: Slot | None = None
 
 
 _EXECUTORS = ("gui0", "gui1", "robot0", "speech0")
@@ -70,6 +69,7 @@ class Scenario:
         rules: Rules,
         trace: Callable[[str], None] | None,
         drop: frozenset[str],
+        enough: frozenset[str],
     ) -> None:
         self.profile = profile
         self._drop = drop
@@ -78,7 +78,7 @@ class Scenario:
         self.random = random.Random(f"scenario/{seed}")
         self.world = World(seed, profile.weather, trace=trace)
         self.broker = Broker(self.world)
-        self.witness = Witness(self.world)
+        self.witness = Witness(self.world, enough)
         self.broker.ensure(topic_specs(2))
         self.broker.on_append.append(self.witness.appended)
         self.processes: dict[str, Process] = {}
@@ -115,12 +115,13 @@ class Scenario:
             self.processes[name] = ExecutorProcess(
                 world, broker, device, int(name[-1]), rules.executor
             )
-        self.replicas = [Replica(world, broker, f"s{n}", fleet, rules.session) for n in range(3)]
+        self.replicas = [
+            Replica(world, broker, f"s{n}", fleet, rules.session)
+            for n in range(self.profile.replicas)
+        ]
         minds = (
-            PlannerProcess(
-                world, broker, "planner", rules.marks, self.witness.bodies_of, self.profile
-            ),
-            GuardProcess(world, broker, "guard", rules.marks),
+            PlannerProcess(world, broker, "planner", self.witness, rules.slot, self.profile),
+            GuardProcess(world, broker, "guard", self.witness, rules.slot),
         )
         self.processes.update({p.name: p for p in (*self.replicas, *minds)})
 
@@ -287,15 +288,25 @@ def simulate(
     profile: Profile | None = None,
     trace: Callable[[str], None] | None = None,
     drop: frozenset[str] = frozenset(),
+    enough: frozenset[str] = frozenset(),
 ) -> Result:
-    """Run one seed to its end, without the parts to drop, and say what came of it."""
+    """Run one seed to its end, or until one of the promises in `enough` is broken.
+
+    Args:
+        seed: Fixes everything.
+        rules: Of the protocol; all of them by default.
+        profile: The kind of scenario; that of the seed by default.
+        trace: Hears every line of what happens.
+        drop: Deeds and faults to leave out.
+        enough: Promises of which one broken is enough.
+    """
     # What the platform logs is about single processes; the trace says more, in order.
     logged = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
         with deaf():
             return _simulate(
-                Scenario(seed, profile or profile_of(seed), rules or Rules(), trace, drop)
+                Scenario(seed, profile or profile_of(seed), rules or Rules(), trace, drop, enough)
             )
     finally:
         logging.disable(logged)

@@ -203,6 +203,7 @@ def test_compaction_keeps_the_last_word_of_each_key() -> None:
 
 _CONTRACT = EventLogContract()
 _ELSEWHERE = {
+    "test_a_cancelled_fetch_takes_nothing_away": "commits ahead of fetching, which no consumer does",
     "test_a_member_that_does_not_call_is_evicted": "processes are evicted when they stand still",
     "test_an_event_comes_back_as_it_was_with_its_origin": "records carry the world's time",
     "test_closing_wakes_readers_and_refuses_calls": "simulated logs end with their process",

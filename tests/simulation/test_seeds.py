@@ -20,9 +20,8 @@ def test_seeds_that_once_failed_stay_clean() -> None:
     assert not summary.failed, "\n".join(summary.failed)
 
 
-@pytest.mark.timeout(
-    900, reason="2,000 whole systems, about a tenth of a second each, on a busy machine"
-)
+# 2,000 whole systems, about a tenth of a second each, on a busy machine.
+@pytest.mark.timeout(900)
 def test_no_promise_is_broken_in_many_seeds() -> None:
     summary = run_parallel(0, SEEDS, jobs=2)
     assert not summary.failed, "\n".join(summary.failed[:5])
@@ -48,7 +47,8 @@ def test_a_seed_gives_the_same_trace_in_one_process() -> None:
     assert digests == {simulate(5).digest}
 
 
-@pytest.mark.timeout(120, reason="starts three interpreters")
+# Starts three interpreters.
+@pytest.mark.timeout(120)
 def test_a_seed_gives_the_same_trace_whatever_the_hash_seed() -> None:
     found = {_digest_in_another_process(hash_seed) for hash_seed in ("0", "1", "4242")}
     assert len(found) == 1, found

@@ -66,8 +66,10 @@ def environment_of(home: str) -> str:
 class Witness:
     """Judges as things happen; `finish` judges what must hold once everything is quiet."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, enough: frozenset[str] = frozenset()) -> None:
         self._world = world
+        self._enough = enough
+        """Promises of which one broken ends the simulation."""
         self._enforces: dict[str, bool] = {}
         self._plans: dict[str, Plan] = {}
         self._sessions: dict[str, _Session] = defaultdict(_Session)
@@ -83,6 +85,8 @@ class Witness:
         """Note that a promise was broken."""
         self.violations.append(Violation(promise, detail, self._world.now))
         self._world.say("VIOLATION", promise, detail)
+        if promise in self._enough:
+            self._world.loop.halted = True
 
     # what devices say
 
