@@ -71,7 +71,7 @@ class TrajectoryReader(Protocol):
     """The recorder, as far as memory asks it."""
 
     async def read(self, session_id: str, *, screens: bool) -> Sequence[Any]:
-        """The messages (`tectum.protocol.messages`) of a sealed trajectory, in the order of the record.
+        """What was begun, planned, done and scored in a sealed trajectory, in the order of the record.
 
         Args:
             session_id: Whose trajectory.

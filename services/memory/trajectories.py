@@ -9,9 +9,13 @@ from typing import Any
 import grpc
 
 from libs.errors import InvalidRequest
-from libs.events.messages import decode
+from libs.events.messages import TYPE_PREFIX, decode
 from libs.events.port import Event
+from tectum.protocol.messages import Outcome, Plan, Score, TurnStarted
 from tectum.recorder.v1 import recorder_pb2, recorder_pb2_grpc
+
+_TYPES = tuple(TYPE_PREFIX + message.__name__ for message in (TurnStarted, Plan, Outcome, Score))
+"""What there is to learn from; the rest is most of a trajectory, and steps of others wait while it is read."""
 
 
 class RecorderTrajectories:
@@ -24,7 +28,7 @@ class RecorderTrajectories:
 
     async def read(self, session_id: str, *, screens: bool) -> Sequence[Any]:
         """See `TrajectoryReader.read`."""
-        request = recorder_pb2.GetTrajectoryRequest(session_id=session_id)
+        request = recorder_pb2.GetTrajectoryRequest(session_id=session_id, types=_TYPES)
         messages: list[Any] = []
         call: Any = self._recorder.GetTrajectory(request, timeout=self._timeout_s)
         async for part in call:

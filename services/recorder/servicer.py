@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from libs.errors import InvalidRequest, NotFound
@@ -44,8 +44,9 @@ class RecorderServicer(recorder_pb2_grpc.RecorderServiceServicer):
     ) -> AsyncIterator[pb.GetTrajectoryResponse]:
         manifest = await self._archive.get(request.session_id)
         yield pb.GetTrajectoryResponse(manifest=_manifest(manifest))
+        types = frozenset(request.types)
         async for events in self._archive.events(manifest):
-            for event in events:
+            for event in _of_types(events, types):
                 yield pb.GetTrajectoryResponse(event=_event(event))
 
     async def VerifyTrajectory(
@@ -107,6 +108,10 @@ def _span(span: Span) -> pb.Span:
     message: Any = to_wire(span, pb.Span)
     filled: pb.Span = message
     return filled
+
+
+def _of_types(events: Sequence[StoredEvent], types: frozenset[str]) -> Sequence[StoredEvent]:
+    return [event for event in events if event.type in types] if types else events
 
 
 def _event(event: StoredEvent) -> pb.RecordedEvent:

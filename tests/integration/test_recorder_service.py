@@ -61,11 +61,11 @@ class Bench:
                 found += [decode(record.event) for record in await tail.fetch()]
         return found
 
-    async def get(self, session_id: str) -> tuple[Any, list[Any]]:
+    async def get(self, session_id: str, *types: str) -> tuple[Any, list[Any]]:
         parts = [
             part
             async for part in self.stub.GetTrajectory(
-                pb.GetTrajectoryRequest(session_id=session_id), timeout=10
+                pb.GetTrajectoryRequest(session_id=session_id, types=types), timeout=10
             )
         ]
         assert [part.WhichOneof("part") for part in parts] == ["manifest"] + ["event"] * (
@@ -120,6 +120,17 @@ async def test_what_was_published_is_sealed_listed_got_and_verified(bench: Bench
         assert (verified.intact, list(verified.problems)) == (True, [])
         assert verified.events == len(story.published)
         assert verified.blobs == len(story.pictures)
+
+
+async def test_only_the_types_that_are_asked_for_are_sent(bench: Bench) -> None:
+    story = solved()
+    await bench.publish(story)
+    await bench.sealed(1)
+    plan, score = "tectum.event.v1.Plan", "tectum.event.v1.Score"
+    wanted = [event.id for _, event in story.published if event.type in (plan, score)]
+    assert 0 < len(wanted) < len(story.published)
+    _, events = await bench.get("s-solved", plan, score)
+    assert sorted(event.attributes["id"] for event in events) == sorted(wanted)
 
 
 async def test_the_recorder_commits_what_it_has_written(bench: Bench) -> None:
