@@ -112,11 +112,11 @@ async def mouse_up(hand: Hand, kind: MouseUp) -> str:
     return ""
 
 
-async def _place_to_drop(hand: Hand, at: Point, start: Place) -> Place:
+async def _place_to_drop(hand: Hand, at: Point, start: Place | None = None) -> Place:
     """What is dragged lies under the pointer, so a place to drop on need not receive it.
 
-    Where no place in the element is asked for, the pointer goes a little past its middle: a list
-    that is sorted by dragging moves an item aside only once its middle is passed.
+    Where no place in the element is asked for, the pointer coming from `start` goes a little past its
+    middle: a list that is sorted by dragging moves an item aside only once its middle is passed.
     """
     if isinstance(at.frame, ElementPoint):
         whole = await hand.tab.world.call("whole", at.frame.element_id)
@@ -128,6 +128,8 @@ async def _place_to_drop(hand: Hand, at: Point, start: Place) -> Place:
         if offset is not None:
             return Place(left + offset.x * width, top + offset.y * height)
         x, y = left + width / 2, top + height / 2
+        if start is None:
+            return Place(x, y)
         way = math.hypot(x - start.x, y - start.y) or 1.0
         return Place(
             x + _PAST_MIDDLE * width * (x - start.x) / way,
