@@ -57,8 +57,11 @@ class TectumError(Exception):
         status = rpc_status.from_call(cast("grpc.Call", error))
         info = error_details_pb2.ErrorInfo()
         found = any(detail.Unpack(info) for detail in (status.details if status else ()))
+        message = error.details() or ""
         reason = info.reason if found else error.code().name
-        return cls(reason, error.details() or reason, error.code(), dict(info.metadata))
+        if not found and "larger than max" in message:  # gRPC itself refuses it, without a reason
+            reason = "MESSAGE_TOO_LARGE"
+        return cls(reason, message or reason, error.code(), dict(info.metadata))
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,7 +394,8 @@ async def connect(
     """
     options = [
         ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
-        ("grpc.max_send_message_length", _MESSAGE_BYTES_MAX),
+        # What is too large the platform refuses, and says so; gRPC on this side would only break off.
+        ("grpc.max_send_message_length", -1),
         ("grpc.max_reconnect_backoff_ms", 500),
     ]
     if root_certificate is None:

@@ -40,6 +40,7 @@ _KINDS = {
 }
 
 
+_BEAT_S_MAX = 10.0
 _BACKLOG_MAX = 4096
 
 HALF_CLOSE_S = 1.0
@@ -90,6 +91,8 @@ class Session:
         if self.stream is not stream:
             return
         self.stream = None
+        # A cancelled call ends its requests first, as one that has no more to say does.
+        self.left_at = None
         if not self.owner.closing and self.owner.gone is None:
             self.lost_at = self.owner.parts.clock.monotonic()
             self.spawn(self._client_lost)
@@ -278,8 +281,11 @@ class Session:
 
     @property
     def _beat_s(self) -> float:
-        """A session whose state is not written for `resume_ttl_s` counts as abandoned."""
-        return self.owner.parts.limits.resume_ttl_s / 3
+        """A session whose state is not written for `resume_ttl_s` counts as abandoned.
+
+        A disk that is full still answers reads, so that leases go on: only a write tells the client.
+        """
+        return min(self.owner.parts.limits.resume_ttl_s / 3, _BEAT_S_MAX)
 
     def _late(self, now: float) -> bool:
         turn, limit_s = self.owner.turn, self.owner.agent.turn_limit_s

@@ -25,7 +25,11 @@ def learned(exemplars: list[Exemplar], instruction: str) -> Run:
 
 
 def target(choice: Choice) -> str:
-    at = choice.action.kind.at if isinstance(choice.action.kind, a.Click) else choice.action.kind.into
+    at = (
+        choice.action.kind.at
+        if isinstance(choice.action.kind, a.Click)
+        else choice.action.kind.into
+    )
     return at.frame.element_id
 
 
@@ -40,7 +44,11 @@ def press(number: int, name: str, *names: str) -> Exemplar:
 
 def test_a_quoted_slot_names_the_element() -> None:
     run = learned(
-        [press(0, "Red", "Blue", "Red"), press(1, "Tea", "Tea", "Milk"), press(2, "Up", "On", "Up")],
+        [
+            press(0, "Red", "Blue", "Red"),
+            press(1, "Tea", "Tea", "Milk"),
+            press(2, "Up", "On", "Up"),
+        ],
         'Press the "Sky" button.',
     )
     choice = run.choose(buttons_view("Sea", "Sand", "Sky"), None)
@@ -67,7 +75,7 @@ def form(number: int, name: str, *, first: int) -> Exemplar:
     if first:
         rows.reverse()
         after.reverse()
-    field, button = (("1", "0") if first else ("0", "1"))
+    field, button = ("1", "0") if first else ("0", "1")
     return exemplar(
         number,
         f"Say hello to {name} and send it",
@@ -101,10 +109,14 @@ def ticks(number: int, wanted: list[str], offered: list[str]) -> Exemplar:
 
 def ticked(offered: list[str], done: list[str]) -> Screen:
     boxes = [
-        replace_states(screen(("checkbox", name)).elements[0], str(i), ("checked",) * (name in done))
+        replace_states(
+            screen(("checkbox", name)).elements[0], str(i), ("checked",) * (name in done)
+        )
         for i, name in enumerate(offered)
     ]
-    return screen(*boxes, replace_states(screen(("button", "Go")).elements[0], str(len(offered)), ()))
+    return screen(
+        *boxes, replace_states(screen(("button", "Go")).elements[0], str(len(offered)), ())
+    )
 
 
 def replace_states(element, element_id, states):
@@ -174,9 +186,7 @@ def table(*rows: tuple[str, str], value: str = "") -> Screen:
 
             from tectum.geometry import Box
 
-            cells.append(
-                replace(element, id=f"{i}.{j}", box=Box(60.0 * j, 20.0 * i, 50, 16))
-            )
+            cells.append(replace(element, id=f"{i}.{j}", box=Box(60.0 * j, 20.0 * i, 50, 16)))
     return screen(*cells, ("textbox", "", value), ("button", "Go"))
 
 
@@ -263,9 +273,7 @@ def test_what_is_missing_is_waited_for_and_then_said() -> None:
 def test_a_window_in_the_way_is_dismissed_by_what_agrees_to_nothing() -> None:
     run = learned([press(0, "Red", "Red"), press(1, "Tea", "Tea", "x")], 'Press the "Sky" button.')
     covered = replace_states(buttons("Sky").elements[0], "0", ("covered",))
-    window = [
-        replace_states(buttons(name).elements[0], name, ()) for name in ("OK", "Cancel")
-    ]
+    window = [replace_states(buttons(name).elements[0], name, ()) for name in ("OK", "Cancel")]
     choice = run.choose(View(screen(covered, *window)), None)
     assert target(choice) == "Cancel"
     assert target(run.choose(buttons_view("Sky"), OK)) == "0"

@@ -78,7 +78,10 @@ def test_a_row_tells_equal_elements_apart() -> None:
     rows = [
         Element(f"{n}{kind}", role, name, text=text, box=Box(x, 20.0 * n, 30, 16))
         for n, who in enumerate(("Ann", "Bob"))
-        for kind, role, name, text, x in (("t", "text", "", who, 0), ("b", "button", "Call", "", 40))
+        for kind, role, name, text, x in (
+            ("t", "text", "", who, 0),
+            ("b", "button", "Call", "", 40),
+        )
     ]
     assert done({"click": {"name": "Call", "row": "Bob"}}, screen(*rows)) == a.Click(
         Point.element("1b")

@@ -21,7 +21,9 @@ def test_nodes_are_nested_and_empty_ones_replaced_by_their_children() -> None:
             Element("f", "form", "Sign in"),
             Element("g", "generic", parent_id="f"),
             Element("u", "textbox", "User", "ann", ("focused",), parent_id="g"),
-            Element("b", "button", "Go", text="Go", states=("disabled", "offscreen"), parent_id="f"),
+            Element(
+                "b", "button", "Go", text="Go", states=("disabled", "offscreen"), parent_id="f"
+            ),
             title="Home",
         ),
         limit=500,

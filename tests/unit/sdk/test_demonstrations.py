@@ -25,7 +25,11 @@ def test_a_lesson_is_read_whole() -> None:
         }
     )
     (shown,) = lesson.demonstrations
-    assert (lesson.name, shown.environment, shown.instruction) == ("greet", "fake://?a=1", "Say hello")
+    assert (lesson.name, shown.environment, shown.instruction) == (
+        "greet",
+        "fake://?a=1",
+        "Say hello",
+    )
     into = Target(role="textbox", within=Target(role="form"))
     assert shown.steps == (
         Step("type", (into,), text="7"),
