@@ -6,7 +6,14 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from services.planner.strategies.exemplar.marks import Extreme, Focused, Last, New, OfRole
+from services.planner.strategies.exemplar.marks import (
+    Extreme,
+    Focused,
+    Last,
+    New,
+    OfRole,
+    Superlative,
+)
 from services.planner.strategies.exemplar.scene import (
     RELATIONS,
     Filter,
@@ -302,6 +309,9 @@ def _by_extreme(scene: Scene, i: int, filters: Sequence[Filter]) -> Iterator[Fin
     for wanted in filters:
         if len(wanted.positions(scene)) < 2 and not wanted.fresh:
             continue
+        superlative = Superlative(wanted)
+        if not wanted.fresh and superlative.find(scene) == i:
+            yield superlative
         for key in ("number", "area", "height", "x", "y"):
             for largest in (True, False):
                 extreme = Extreme(wanted, key, largest)

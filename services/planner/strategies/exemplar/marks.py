@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from services.planner.strategies.exemplar.scene import Filter, Scene, prefer_visible
-from services.planner.strategies.exemplar.targets import filter_cost, picked
+from services.planner.strategies.exemplar.targets import filter_cost, holds, picked
+from services.planner.strategies.exemplar.template import WHOLE
 from services.planner.strategies.exemplar.transforms import number
 from services.planner.strategies.exemplar.values import Value, bare
 from services.planner.strategies.views import View
@@ -59,6 +61,81 @@ def _measure(view: View, i: int, key: str) -> float | None:
     if box is None:
         return None
     return {"area": box.width * box.height, "height": box.height, "x": box.x, "y": box.y}[key]
+
+
+SUPERLATIVES: Mapping[str, tuple[str, bool]] = {
+    "cheapest": ("money", False),
+    "most expensive": ("money", True),
+    "priciest": ("money", True),
+    "shortest": ("duration", False),
+    "quickest": ("duration", False),
+    "fastest": ("duration", False),
+    "longest": ("duration", True),
+    "slowest": ("duration", True),
+    "greatest": ("number", True),
+    "largest": ("number", True),
+    "highest": ("number", True),
+    "biggest": ("number", True),
+    "smallest": ("number", False),
+    "lowest": ("number", False),
+}
+"""What a superlative compares, and whether it means the largest."""
+
+_MONEY = re.compile(r"[$€£]\s?(\d[\d,]*(?:\.\d+)?)")
+_DURATION = re.compile(r"(\d+)\s?h(?:ours?)?(?:\s?(\d+)\s?m)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Superlative:
+    """The element whose surroundings say most, or least, of what the instruction's superlative compares."""
+
+    wanted: Filter
+
+    @property
+    def cost(self) -> float:
+        """Cheap: it is what the instruction says."""
+        return 1.6 + filter_cost(self.wanted)
+
+    def find(self, scene: Scene) -> int | None:
+        """The first of the extreme ones; None without a superlative, or where nothing can be compared."""
+        said = bare(scene.slots.texts.get(WHOLE, ""))
+        meant = next((way for word, way in SUPERLATIVES.items() if holds(said, word)), None)
+        positions = self.wanted.positions(scene)
+        if meant is None or len(positions) < 2:
+            return None
+        kind, largest = meant
+        sign = -1 if largest else 1
+        measured = [
+            (sign * amount, i)
+            for i in positions
+            if (amount := _amount(scene.view.text_of(_own(scene.view, i, positions)), kind))
+            is not None
+        ]
+        return min(measured)[1] if len(measured) > 1 else None
+
+    def say(self) -> str:
+        """In words."""
+        return f"{self.wanted.say()} to which the superlative of the instruction applies"
+
+
+def _own(view: View, i: int, positions: Sequence[int]) -> int:
+    """The largest part of the page that holds this element and none of the others."""
+    best = i
+    for up in reversed(view.ancestry[i][:-1]):
+        if any(j != i and view.inside(j, up) for j in positions):
+            break
+        best = up
+    return best
+
+
+def _amount(text: str, kind: str) -> float | None:
+    if kind == "number":
+        return number(text)
+    if kind == "money":
+        money = _MONEY.search(text)
+        return float(money.group(1).replace(",", "")) if money else None
+    match = _DURATION.search(text)
+    return int(match.group(1)) * 60.0 + int(match.group(2) or 0) if match else None
 
 
 ROLE_WORDS: Mapping[str, tuple[str, str]] = {

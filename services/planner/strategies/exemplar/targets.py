@@ -29,6 +29,10 @@ __all__ = [
 ]
 
 
+_CROSSES = ("x", "\u00d7", "\u2715")
+"""How people write the sign on a button that is called Close."""
+
+
 def filter_cost(wanted: Filter) -> float:
     """What a filter adds to a cost: states say less than roles, looks less than states."""
     cost = 0.25 if wanted.role in ("", "generic") else 0.0
@@ -87,6 +91,8 @@ class Says:
         plainly = Filter(self.wanted.role, self.wanted.state)
         if self.mode == "exact":
             pool: Sequence[int] = view.by_bare.get(wanted[0], ())
+            if not pool and wanted[0] in _CROSSES:
+                pool = view.by_bare.get("close", ())
             return view.innermost(i for i in pool if plainly.admits(scene, i))
         positions = plainly.positions(scene)
         return view.innermost(i for i in positions if matches(view, i, wanted, self.mode))
