@@ -32,8 +32,8 @@ from tectum.recorder.v1 import recorder_pb2, recorder_pb2_grpc
 from tectum.session.v1 import session_pb2
 
 TASKS = (
-    "click-button", "click-checkboxes", "click-dialog-2", "click-link", "click-option", "click-tab-2-easy",
-    "enter-text", "focus-text-2", "login-user", "choose-list", "enter-password", "click-widget",
+    "click-button", "click-checkboxes-large", "click-tab-2-hard", "click-menu", "choose-list", "enter-text-2",
+    "enter-date", "login-user-popup", "email-inbox-reply", "form-sequence-3", "simple-algebra", "highlight-text",
 )  # fmt: skip
 """MiniWoB++ tasks of the demo, one for each way to find the element that is meant."""
 
