@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(120)  # a platform starts, with a browser
 
 # With characters that a form, a URL and JSON each write in a way of their own.
 SECRET = 'Zy7 &x"pä+/42%'
-NAME = "door"
+NAME = "the-key"
 
 # The page does with a secret what pages do: echoes it, logs it, asks back, names itself by it, puts it into its address.
 FORM = """<!doctype html><meta charset=utf-8><title>Door</title>
@@ -168,7 +168,7 @@ async def test_a_secret_reaches_the_page_and_nothing_else(tmp_path: Path, door: 
         outcome.result for outcome in outcomes
     ]
     assert door.entered == [{"password": [SECRET], "again": [SECRET]}]
-    assert "secret" in str(places["show"])
+    assert NAME in str(places["show"])
     assert NAME.encode() in b"".join(places[place] for place in places if "part" in place)
     assert sum(1 for place in places if "part" in place) > len(STEPS)
     assert any(session_id.encode() in places[place] for place in places if "log" in place)
@@ -186,3 +186,31 @@ def files(folder: Path, when: str) -> dict[str, bytes]:
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+async def test_a_demonstration_types_a_secret_and_the_exemplar_has_its_name(
+    tmp_path: Path, door: Door
+) -> None:
+    lesson, value = tmp_path / "lesson.yaml", tmp_path / "value"
+    value.write_text(SECRET + "\n")
+    environment = f"browser://{door.origin}/"
+    lesson.write_text(
+        json.dumps(
+            {
+                "lesson": "entering",
+                "demonstrations": [
+                    {"environment": environment, "instruction": "go in", "steps": STEPS}
+                ],
+            }
+        )
+    )
+    with platform(tmp_path / "data") as up:
+        told = await asyncio.to_thread(
+            said, up, "teach", "browser://", "--from", str(lesson), "--verified",
+            "--secret", f"{NAME}=@{value}",
+        )  # fmt: skip
+    assert b"1 demonstrations remembered, 0 failed" in told
+    assert door.entered == [{"password": [SECRET], "again": [SECRET]}]
+    places = files(tmp_path / "data", "afterwards") | {"told": told}
+    assert not traces_of(SECRET, places)
+    assert any(NAME.encode() in data for place, data in places.items() if "memory" in place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tectum.client import Agent, Platform, Update
@@ -90,6 +90,7 @@ async def run_episode(
     agent: Agent | None = None,
     approve: bool = False,
     feedback: bool | None = None,
+    secrets: Mapping[str, str] | None = None,
     on_update: Callable[[Update], None] = lambda _: None,
 ) -> Episode:
     """Run one turn in a session of its own and close the session.
@@ -101,6 +102,7 @@ async def run_episode(
         agent: How the agent works.
         approve: The answer to every question of the guard.
         feedback: What to say about success where the environment keeps no score; None: nothing.
+        secrets: Values that actions may refer to by name.
         on_update: Called with every update.
 
     Raises:
@@ -109,7 +111,7 @@ async def run_episode(
     loop = asyncio.get_running_loop()
     episode = Episode(environment)
     began = loop.time()
-    async with platform.session(environment, instruction, agent=agent) as session:
+    async with platform.session(environment, instruction, agent=agent, secrets=secrets) as session:
         episode.session_id = session.session_id
         watch, ended = _Watch(episode, loop.time), False
         async for update in session.updates():
@@ -132,6 +134,7 @@ async def teach(
     demonstration: Demonstration,
     *,
     verified: bool = False,
+    secrets: Mapping[str, str] | None = None,
     on_update: Callable[[Update], None] = lambda _: None,
 ) -> Episode:
     """Carry out a demonstration through the platform and wait until it is an exemplar.
@@ -141,6 +144,7 @@ async def teach(
         lesson: Demonstrations of one lesson show one task.
         demonstration: Where, what for and how.
         verified: A person vouches for the result; needed where the environment keeps no score.
+        secrets: Values of the secrets that its steps type by name.
         on_update: Called with every update.
 
     Raises:
@@ -160,6 +164,7 @@ async def teach(
         agent=agent,
         approve=True,
         feedback=True if verified else None,
+        secrets=secrets,
         on_update=on_update,
     )
     if episode.success:

@@ -8,6 +8,7 @@ import click
 import yaml
 
 from tectum.cli.console import Connection, connected, console
+from tectum.cli.run import read_secrets
 from tectum.demonstrations import DemonstrationError, Lesson, parse_lesson
 from tectum.episodes import teach as teach_one
 
@@ -41,15 +42,21 @@ def read_lesson(path: Path) -> Lesson:
 @click.option(
     "--verified", is_flag=True, help="You vouch for the result; for environments without a score."
 )
+@click.option("--secret", "secret_files", multiple=True, metavar="NAME=@FILE")
 @connected
 async def teach(
-    connection: Connection, environment: str, files: tuple[Path, ...], verified: bool
+    connection: Connection,
+    environment: str,
+    files: tuple[Path, ...],
+    verified: bool,
+    secret_files: tuple[str, ...],
 ) -> None:
     """Carry out the demonstrations of a lesson and remember those that succeed.
 
     ENV is the start of the environments to teach in, such as miniwob://; demonstrations of others are
     left out.
     """
+    secrets = read_secrets(secret_files)
     taught = failed = 0
     async with connection.open() as platform:
         for path in files:
@@ -57,7 +64,9 @@ async def teach(
             for demonstration in lesson.demonstrations:
                 if not demonstration.environment.startswith(environment):
                     continue
-                episode = await teach_one(platform, lesson.name, demonstration, verified=verified)
+                episode = await teach_one(
+                    platform, lesson.name, demonstration, verified=verified, secrets=secrets
+                )
                 taught += episode.success
                 failed += not episode.success
                 mark = "[green]✓[/green]" if episode.success else "[red]✗[/red]"
