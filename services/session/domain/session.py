@@ -253,7 +253,7 @@ class Session:
         await owner.steps.report(owner)
         if self._over(now):
             await owner.close("CLIENT_LOST" if self.left_at is None else "CLIENT_DONE")
-        elif now - owner.ledger.saved_at > self._beat_s:
+        elif now >= owner.ledger.saved_at + self._beat_s:
             await owner.ledger.save()
 
     def _due(self, now: float) -> Callable[[], Awaitable[None]] | None:
@@ -295,11 +295,15 @@ class Session:
         """Nobody is there any more, or nobody has anything more to say."""
         if self.left_at is not None and self.stream is not None:
             idle = self.owner.turn is None and not self.turning.busy
-            return idle and now - self.left_at >= HALF_CLOSE_S
-        return self.lost_at is not None and now - self.lost_at >= grace_s(self.owner.agent)
+            return idle and now >= self.left_at + HALF_CLOSE_S
+        return self.lost_at is not None and now >= self.lost_at + grace_s(self.owner.agent)
 
     def _due_s(self) -> float:
-        """Seconds until something can fall due."""
+        """Seconds until something can fall due.
+
+        The sums are those of `_attend` and `_over`: written otherwise they round otherwise, and what is
+        due now is not done now.
+        """
         owner, now = self.owner, self.owner.parts.clock.monotonic()
         due = [owner.ledger.saved_at + self._beat_s]
         if self.left_at is not None and owner.turn is None:
