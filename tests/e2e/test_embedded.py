@@ -59,7 +59,9 @@ async def test_an_agent_works_and_every_step_is_on_record(up: RunningPlatform) -
     assert episode.session_id in command(up, "sessions")
     trace = command(up, "trace", episode.session_id)
     assert "execute_tool" in trace
-    assert "step by step" in trace
+    assert " spans in 1 trace(s)" in trace  # The call, the log and every service in one.
+    assert "step 1: " in trace
+    assert " + platform " in trace
 
 
 async def test_the_report_is_one_page_without_references(
