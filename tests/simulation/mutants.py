@@ -136,7 +136,7 @@ MUTANTS = (
     _session("renews-expired", "unreachable", _RenewsExpired(), "STALE", "AFTER_OUTCOME"),
     _executor("acts-before-acknowledged", "executors", _ActsBeforeAcknowledged(), "UNJOURNALED"),
     _executor("losers-act", "twins", _LosersAct(), "TWICE", "LOSER_ACTED"),
-    _executor("no-recheck", "interrupts", _NoRecheck(), "STALE"),
+    _executor("no-recheck", "stopping", _NoRecheck(), "STALE"),
     _executor("no-drain", "stopping", _NoDrain(), "STALE"),
     _executor("leaves-leftovers", "orphaned", _LeavesLeftovers(), "AFTER_OUTCOME", "STALE"),
     Mutant("one-mark", Rules(slot=_by_source), frozenset({"DROPPED"}), "parting"),

@@ -9,6 +9,7 @@ from typing import Any
 
 from libs.errors import PlatformError
 from libs.events import messages
+from libs.events.consumer import StopConsuming
 from libs.executor.executor import Executor
 from libs.executor.limits import ExecutorLimits
 from libs.executor.port import Held, Hold, LeaseAsk, LeaseGrant, OpenedBody, OpenHome
@@ -144,7 +145,7 @@ def _expected(error: BaseException) -> bool:
     """Whether a process may end with this: the supervisor starts it anew."""
     if isinstance(error, BaseExceptionGroup):
         return all(_expected(part) for part in error.exceptions)
-    return isinstance(error, PlatformError)
+    return isinstance(error, PlatformError | StopConsuming)
 
 
 class Executors:
