@@ -306,3 +306,34 @@ def test_the_order_of_exemplars_changes_nothing() -> None:
         random.Random(seed).shuffle(exemplars)
         said.add(Learner().learn(exemplars, 'Find the link "z"').say())
     assert len(said) == 1
+
+
+def test_what_is_hidden_is_looked_for_by_opening() -> None:
+    run = learned([press(0, "Red", "Red"), press(1, "Tea", "Tea", "x")], 'Press the "Sky" button.')
+    closed = [
+        replace_states(screen(("tab", name)).elements[0], name, ("collapsed",)) for name in "AB"
+    ]
+    assert isinstance(run.choose(View(screen(*closed)), None).action.kind, a.Wait)
+    assert target(run.choose(View(screen(*closed)), OK)) == "A"
+    opened = screen(closed[1], *buttons("Sea", "Sky").elements, number=1)
+    assert target(run.choose(View(opened), OK)) == "1"
+
+
+def test_a_superlative_compares_what_stands_beside() -> None:
+    def offer(prices: list[str]) -> Screen:
+        from dataclasses import replace
+
+        rows = []
+        for n, price in enumerate(prices):
+            rows.append(replace(screen(("row", "")).elements[0], id=f"r{n}"))
+            rows.append(replace(screen(("text", price)).elements[0], id=f"p{n}", parent_id=f"r{n}"))
+            rows.append(replace(screen(("button", "Buy")).elements[0], id=f"b{n}", parent_id=f"r{n}"))
+        return screen(*rows)
+
+    shown = [
+        exemplar(0, "Buy the cheapest one", [(offer(["$5", "$3", "$9"]), click("b1"))]),
+        exemplar(1, "Buy the most expensive one", [(offer(["$5", "$8"]), click("b1"))]),
+        exemplar(2, "Buy the cheapest one", [(offer(["$50", "$400", "$20"]), click("b2"))]),
+    ]
+    run = learned(shown, "Buy the most expensive one")
+    assert target(run.choose(View(offer(["$7", "$1,200", "$90"])), None)) == "b1"
