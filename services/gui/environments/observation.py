@@ -22,9 +22,9 @@ def without_secrets(text: str, secrets: Iterable[str]) -> str:
     for secret in secrets:
         if len(secret) < _SECRET_LENGTH_MIN:
             continue
-        text = text.replace(secret, _BLANK)
         if "%" in text or "+" in text:
             text = _escaped(secret).sub(_BLANK, text)
+        text = text.replace(secret, _BLANK)
     return text
 
 
@@ -33,7 +33,7 @@ def _escaped(secret: str) -> re.Pattern[str]:
     ways = []
     for character in secret:
         percent = "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
-        some = [re.escape(character), f"(?i:{percent})", *([r"\+"] if character == " " else [])]
+        some = [f"(?i:{percent})", re.escape(character), *([r"\+"] if character == " " else [])]
         ways.append(f"(?:{'|'.join(some)})")
     return re.compile("".join(ways))
 
