@@ -327,7 +327,9 @@ def test_a_superlative_compares_what_stands_beside() -> None:
         for n, price in enumerate(prices):
             rows.append(replace(screen(("row", "")).elements[0], id=f"r{n}"))
             rows.append(replace(screen(("text", price)).elements[0], id=f"p{n}", parent_id=f"r{n}"))
-            rows.append(replace(screen(("button", "Buy")).elements[0], id=f"b{n}", parent_id=f"r{n}"))
+            rows.append(
+                replace(screen(("button", "Buy")).elements[0], id=f"b{n}", parent_id=f"r{n}")
+            )
         return screen(*rows)
 
     shown = [
