@@ -43,16 +43,15 @@ def _rules(name: str | None) -> Rules:
 
 
 def _one(arguments: argparse.Namespace) -> int:
-    name = arguments.profile
+    name, rules = arguments.profile, _rules(arguments.mutant)
     profile = profile_named(name) if name else profile_of(arguments.seed)
     if arguments.shrink:
-        result, dropped = shrink(arguments.seed, profile)
+        result, dropped = shrink(arguments.seed, profile, rules)
         _say(explain(result))
         _say(f"the same without {len(dropped)} parts: --drop {','.join(sorted(dropped))}")
         return 0 if result.ok else 1
     drop = frozenset(part for part in arguments.drop.split(",") if part)
     trace = _printer(steps=arguments.steps) if arguments.trace else None
-    rules = _rules(arguments.mutant)
     result = simulate(arguments.seed, rules=rules, profile=profile, trace=trace, drop=drop)
     _say(explain(result) if not result.ok else f"seed {result.seed} ({result.profile}): ok")
     _say(f"hash {result.digest:016x}, {result.steps} callbacks, {result.length_s:.1f} s simulated")

@@ -223,7 +223,7 @@ class Caller:
                 self._script.pop(0)
                 await _DEEDS[deed.what](self, stream)
         await self._finishing.wait()
-        if not await self._until(lambda: self.memory.idle, 60.0):
+        if not await self._until(self._satisfied, 60.0):
             self._witness.accuse("TURN_STUCK", f"{self.name}: {self.memory}")
         while not self.memory.closed:
             await self._say(stream, Close())
@@ -237,6 +237,9 @@ class Caller:
                 await self._say(stream, self.memory.asked.pop(0))
             self._told.clear()
             await self._told.wait()
+
+    def _satisfied(self) -> bool:
+        return self.memory.idle and not self._witness.wish_of(self.memory.session_id)
 
     async def _until(self, true: Callable[[], bool], limit_s: float) -> bool:
         try:

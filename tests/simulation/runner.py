@@ -117,15 +117,15 @@ def _worker(seeds: range) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
-def shrink(seed: int, profile: Profile) -> tuple[Result, frozenset[str]]:
+def shrink(seed: int, profile: Profile, rules: Rules) -> tuple[Result, frozenset[str]]:
     """Leave out callers' deeds and faults while the seed still breaks the same promise."""
-    result = simulate(seed, profile=profile)
+    result = simulate(seed, profile=profile, rules=rules)
     dropped: frozenset[str] = frozenset()
     if result.ok:
         return result, dropped
     promises = _promises(result)
     for part in result.parts:
-        smaller = simulate(seed, profile=profile, drop=dropped | {part})
+        smaller = simulate(seed, profile=profile, rules=rules, drop=dropped | {part})
         if _promises(smaller) & promises:
             result, dropped = smaller, dropped | {part}
     return result, dropped

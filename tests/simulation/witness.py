@@ -27,6 +27,9 @@ from tests.simulation.world import World
 
 Step = tuple[str, int]
 
+WISH_S = 40.0
+"""A wish that nothing took the place of must have been begun after so many seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Violation:
@@ -52,8 +55,11 @@ class _Effect:
 class _Session:
     states: list[SessionState] = field(default_factory=list)
     acknowledged: list[tuple[Epoch, dict[str, BodyState]]] = field(default_factory=list)
-    turns: list[TurnStarted] = field(default_factory=list)
-    ended: list[Control] = field(default_factory=list)
+    wish: str = ""
+    """What the caller wants, until a turn takes it up or a later wish takes its place."""
+    wished_at: float = 0.0
+    finished: set[str] = field(default_factory=set)
+    """Instructions whose turns came to their own end."""
     messages: dict[tuple[str, int], tuple[str, ClientMessageAccepted]] = field(default_factory=dict)
     owners: dict[int, int] = field(default_factory=dict)
 
@@ -198,6 +204,18 @@ class Witness:
         )
         if known[0] != record.event.id:
             self.accuse("DONE_TWICE", f"message {key} is {known[0]} and {record.event.id}")
+        if message.kind in ("open", "instruction"):
+            self._wish(message.session_id, message.text)
+        elif message.kind == "interrupt":
+            self._wish(message.session_id, "")
+        elif message.kind == "close":
+            session = self._sessions[message.session_id]
+            if session.wish and self._world.now - session.wished_at > WISH_S:
+                self.accuse("WISH_LOST", f"{message.session_id}: {session.wish!r} was never begun")
+
+    def _wish(self, session_id: str, text: str) -> None:
+        session = self._sessions[session_id]
+        session.wish, session.wished_at = text, self._world.now
 
     def _turn(self, turn: TurnStarted, record: Record) -> None:
         term = turn.epoch.term
@@ -205,7 +223,11 @@ class Witness:
             epoch.term == term for epoch, _ in self._sessions[turn.session_id].acknowledged
         ):
             self.accuse("UNFENCED", f"a turn of {turn.epoch} begins, its owner fenced nobody")
-        self._sessions[turn.session_id].turns.append(turn)
+        session = self._sessions[turn.session_id]
+        if turn.instruction in session.finished:
+            self.accuse("DONE_TWICE", f"{turn.instruction!r} is begun again, it was finished")
+        if turn.instruction == session.wish:
+            session.wish = ""
 
     def _control(self, control: Control, record: Record) -> None:
         session = self._sessions[control.session_id]
@@ -217,8 +239,13 @@ class Witness:
             self._world.say("RAISED", control.session_id, f"{control.epoch} {said}")
             if not any(s.epoch >= control.epoch for s in session.states):
                 self.accuse("ACK_FIRST", f"{control.epoch} is acknowledged and not durable")
-        elif control.kind in (ControlKind.TURN_ENDED, ControlKind.CLOSED):
-            session.ended.append(control)
+            if control.reason == "INTERRUPTED":
+                session.wish = ""
+        elif control.kind is ControlKind.TURN_ENDED:
+            if control.reason == "DONE":
+                session.finished.add(control.instruction)
+            if control.instruction == session.wish:
+                session.wish = ""
 
     # what clients say
 
@@ -254,6 +281,10 @@ class Witness:
             if session.states and session.states[-1].status is not SessionStatus.CLOSED:
                 self.accuse("OPEN_SESSION", f"{session_id}: {session.states[-1]}")
 
+    def wish_of(self, session_id: str) -> str:
+        """What a caller wants that no turn has taken up yet."""
+        return self._sessions[session_id].wish
+
     def first_owner(self) -> str:
         """Where the first session was opened; empty before."""
         for session in self._sessions.values():
@@ -265,13 +296,6 @@ class Witness:
         """The bodies of a session, as the log has them."""
         states = self._sessions[session_id].states
         return states[-1].bodies if states else ()
-
-    def instructions(self, session_id: str) -> dict[str, list[TurnStarted]]:
-        """The turns of a session by their instruction."""
-        turns: dict[str, list[TurnStarted]] = {}
-        for turn in self._sessions[session_id].turns:
-            turns.setdefault(turn.instruction, []).append(turn)
-        return turns
 
 
 _READERS: dict[type, Any] = {
