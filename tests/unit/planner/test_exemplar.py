@@ -308,17 +308,6 @@ def test_the_order_of_exemplars_changes_nothing() -> None:
     assert len(said) == 1
 
 
-def test_what_is_hidden_is_looked_for_by_opening() -> None:
-    run = learned([press(0, "Red", "Red"), press(1, "Tea", "Tea", "x")], 'Press the "Sky" button.')
-    closed = [
-        replace_states(screen(("tab", name)).elements[0], name, ("collapsed",)) for name in "AB"
-    ]
-    assert isinstance(run.choose(View(screen(*closed)), None).action.kind, a.Wait)
-    assert target(run.choose(View(screen(*closed)), OK)) == "A"
-    opened = screen(closed[1], *buttons("Sea", "Sky").elements, number=1)
-    assert target(run.choose(View(opened), OK)) == "1"
-
-
 def test_a_superlative_compares_what_stands_beside() -> None:
     def offer(prices: list[str]) -> Screen:
         from dataclasses import replace

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 
 from services.planner.strategies.exemplar.induce import reachable
 from services.planner.strategies.exemplar.moves import DISMISSALS, throw, together
-from services.planner.strategies.exemplar.opening import openers, signs_of
 from services.planner.strategies.exemplar.program import Block, Loop, Op, Program
 from services.planner.strategies.exemplar.scene import Scene
 from services.planner.strategies.exemplar.template import Slots
@@ -65,7 +64,6 @@ class Run:
         self._dismissed: set[str] = set()
         self._used: set[str] = set()
         self._opened: set[str] = set()
-        self._signs: set[str] = set()
         self._scrolled = 0
 
     def choose(self, view: View, status: OutcomeStatus | None) -> Choice:
@@ -280,20 +278,16 @@ class Run:
 
     def _explore(self, view: View) -> Choice | None:
         """Open what is closed, each such thing once, and then scroll on: what is missing may be there."""
-        closed = [
-            i
-            for i in openers(view, self._signs)
-            if view.elements[i].id not in self._opened
-            and view.visible(i)
-            and not {"covered", "disabled"} & set(view.elements[i].states)
-        ]
-        if closed:
-            element = view.elements[closed[0]]
-            self._opened.add(element.id)
-            self._signs |= signs_of(view, closed[0])
-            action = Action(a.Click(a.Point.element(element.id)))
-            reason = f"what is wanted is not in sight: open {view.describe(closed[0])}"
-            return self._choice(None, (), view, action, reason)
+        for i, element in enumerate(view.elements):
+            closed = "collapsed" in element.states or (
+                element.role == "tab" and "selected" not in element.states
+            )
+            barred = {"covered", "disabled"} & set(element.states) or not view.visible(i)
+            if closed and not barred and element.id not in self._opened:
+                self._opened.add(element.id)
+                action = Action(a.Click(a.Point.element(element.id)))
+                reason = f"what is wanted is not in sight: open {view.describe(i)}"
+                return self._choice(None, (), view, action, reason)
         screen = view.screen
         below = screen.scroll_height - screen.scroll_y - screen.size.height
         if below > 1 and self._scrolled < _TURNS:
