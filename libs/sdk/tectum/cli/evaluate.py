@@ -173,6 +173,7 @@ def draw(summary: dict[str, Any], path: Path) -> None:
         f"{sum(rate >= 0.9 for rate, _ in rates)} of {len(rates)} tasks at 0.9 or better",
         loc="left",
     )
+    axes.margins(y=0.005)
     axes.invert_yaxis()
     axes.tick_params(axis="y", labelsize=7, length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
