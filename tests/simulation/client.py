@@ -55,7 +55,6 @@ class _Memory:
     cursor: str = ""
     seq: int = 0
     waiting: dict[int, ClientMessage] = field(default_factory=dict)
-    refused: set[int] = field(default_factory=set)
     seen: dict[str, list[int]] = field(default_factory=dict)
     closed: bool = False
     idle: bool = False
@@ -176,8 +175,7 @@ class Caller:
             self._accept(body.client_seq)
         elif isinstance(body, Refused):
             self._world.say("rfsd", self.name, f"{body.client_seq} {body.reason} {body.message}")
-            memory.refused.add(body.client_seq)
-            memory.waiting.pop(body.client_seq, None)
+            # It is said again on the next stream, unless an acknowledgement says that it is in the log.
         self._told.set()
         return heard
 
@@ -205,8 +203,7 @@ class Caller:
         memory.acknowledged = max(memory.acknowledged, seq)
         for number in [n for n in memory.waiting if n <= seq]:
             del memory.waiting[number]
-        known = [n for n in range(1, seq + 1) if n not in memory.refused]
-        self._witness.acknowledged(memory.session_id, self.name, known)
+        self._witness.acknowledged(memory.session_id, self.name, list(range(1, seq + 1)))
 
     async def _listen(self, stream: SimStream) -> None:
         while not self.memory.closed:

@@ -132,6 +132,7 @@ class Planner:
         self._numbers, self._bodies_of, self._profile = numbers, bodies_of, profile
         self._turns: dict[str, _Turn] = {}
         self._epochs: dict[str, Epoch] = {}
+        self._ended: dict[str, Epoch] = {}
 
     async def handle(self, record: Record) -> None:
         """Take one record."""
@@ -141,6 +142,8 @@ class Planner:
             self._epochs[message.session_id] = max(known, message.epoch)
             if message.kind in (ControlKind.TURN_ENDED, ControlKind.CLOSED):
                 self._turns.pop(message.session_id, None)
+                ended = self._ended.get(message.session_id, Epoch())
+                self._ended[message.session_id] = max(ended, message.epoch)
         elif isinstance(message, TurnStarted):
             await self._begin(message)
         elif isinstance(message, Outcome):
@@ -151,6 +154,8 @@ class Planner:
         if started.epoch < self._epochs.get(started.session_id, Epoch()):
             return
         if known is not None and known.started.epoch >= started.epoch:
+            return
+        if self._ended.get(started.session_id, Epoch()) >= started.epoch:
             return
         await self._plan(started, started.first_step)
 

@@ -58,6 +58,8 @@ class _Session:
     wish: str = ""
     """What the caller wants, until a turn takes it up or a later wish takes its place."""
     wished_at: float = 0.0
+    turns: set[str] = field(default_factory=set)
+    """Event ids of TurnStarted; the same id again is the same event."""
     finished: set[str] = field(default_factory=set)
     """Instructions whose turns came to their own end."""
     messages: dict[tuple[str, int], tuple[str, ClientMessageAccepted]] = field(default_factory=dict)
@@ -224,7 +226,9 @@ class Witness:
         ):
             self.accuse("UNFENCED", f"a turn of {turn.epoch} begins, its owner fenced nobody")
         session = self._sessions[turn.session_id]
-        if turn.instruction in session.finished:
+        again = record.event.id in session.turns
+        session.turns.add(record.event.id)
+        if turn.instruction in session.finished and not again:
             self.accuse("DONE_TWICE", f"{turn.instruction!r} is begun again, it was finished")
         if turn.instruction == session.wish:
             session.wish = ""
