@@ -204,7 +204,7 @@ async def test_a_second_instruction_interrupts_the_first(up: RunningPlatform) ->
         connect(up.address) as client,
         client.session("fake://?steps=400&delay_ms=20", "one", agent=CONSTANT) as session,
     ):
-        instructed, raised, ended = False, False, 0
+        instructed, raised, closing, ended = False, False, False, 0
         async for update in session.updates():
             if isinstance(update, Outcome) and not instructed:
                 instructed = True
@@ -213,7 +213,8 @@ async def test_a_second_instruction_interrupts_the_first(up: RunningPlatform) ->
                 raised = True
             if raised and isinstance(update, Plan) and update.epoch.n >= 1:
                 ended += 1
-            if ended == 3:
+            if ended == 3 and not closing:
+                closing = True
                 await session.close()
     assert instructed
     assert ended >= 3
